@@ -167,6 +167,7 @@ def test_members_are_cycled_where_the_networks_know_true_states(
     data = SimpleNamespace(
         provider=SimpleNamespace(persistence=(whole, whole)),
         normaliser=None,
+        superobs=None,
     )
     config = Config()
     config.assimilation.cycle_days = 3

@@ -207,8 +207,10 @@ def _set_up(
     A dry run prints that of the assimilation too, before anything is trained for it.
 
     Raises:
-        UserError: The machine has less memory.
+        UserError: The machine has fewer devices, or less memory.
     """
+    if not dry_run:
+        check_machine(config.trainer)
     memory = host_memory(
         datamodule,
         batch_size,

@@ -65,8 +65,9 @@ def read_ghcn_daily(request: ReportRequest) -> StationReports:
         UserError: A file has another layout, a station is not in the list or has impossible
             coordinates, or a value is not a whole number.
     """
+    elements = request.elements(ELEMENTS, "GHCN-Daily")
     stations = _stations(request)
-    lines = _lines(request)
+    lines = _lines(request, elements)
     return _reports(lines, stations, request, _early(lines))
 
 
@@ -79,8 +80,9 @@ def read_ghcn_daily_parts(request: ReportRequest) -> Iterator[StationReports]:
     Raises:
         UserError: As `read_ghcn_daily`.
     """
+    elements = request.elements(ELEMENTS, "GHCN-Daily")
     stations = _stations(request)
-    lines = _lines(request)
+    lines = _lines(request, elements)
     codes = lines["id"].cat.codes.to_numpy()
     order = np.argsort(codes, kind="stable")
     ends = np.cumsum(np.bincount(codes))  # of the lines of each station, in this order
@@ -113,9 +115,8 @@ def _early(lines: pd.DataFrame) -> float:
     return float(lines["obstime"][there].between(*_BEFORE_NOON).mean()) if there.any() else 0.0
 
 
-def _lines(request: ReportRequest) -> pd.DataFrame:
-    """Read the lines of the requested elements and days from all files, in little memory."""
-    elements = request.elements(ELEMENTS, "GHCN-Daily")
+def _lines(request: ReportRequest, elements: Sequence[str]) -> pd.DataFrame:
+    """Read the lines of some elements and the requested days from all files, in little memory."""
     files = request.files(".csv", ".csv.gz")
     parts = [part for file in files for part in _read(file, elements, request)]
     columns = {}
