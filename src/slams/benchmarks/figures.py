@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from slams.benchmarks.guided import MEAN_BAND, SD_BAND
 from slams.benchmarks.window_readers import READERS
@@ -117,7 +118,7 @@ def draw_analysis(table: pd.DataFrame, path: Path) -> None:
         "days": ("days", "days of the archive"),
     }
     figure = Figure(figsize=(11, 5.2), layout="constrained")
-    panels = figure.subplots(2, len(columns), sharex="col")
+    panels = figure.subplots(2, len(columns), sharex="col", sharey="row")
     quantities = {"case_seconds": "seconds per case", "memory_mb": "memory (MB)"}
     for row, (quantity, label) in zip(panels, quantities.items(), strict=True):
         row[0].set_ylabel(label)
@@ -129,9 +130,15 @@ def draw_analysis(table: pd.DataFrame, path: Path) -> None:
                 panel.plot(cells[column], cells[quantity], **style)
             panel.set(xscale="log", yscale="log")
             panel.spines[_PLAIN].set_visible(False)
+            values = sorted(own[column].unique())
+            panel.set_xticks(values[:: -(-len(values) // 4)] if values else [])
+            for axis in (panel.xaxis, panel.yaxis):
+                axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+                axis.set_minor_formatter(NullFormatter())
     for panel, (_, label) in zip(panels[1], columns.values(), strict=True):
         panel.set_xlabel(label)
-    panels[0, 0].legend(frameon=False, fontsize=8)
+    lines, names = panels[0, 0].get_legend_handles_labels()
+    figure.legend(lines, names, frameon=False, loc="outside lower center", ncols=len(names))
     figure.savefig(path, dpi=_DPI)
 
 

@@ -60,7 +60,7 @@ class AnalysisScalingConfig:
     # Largest number of reports that is also analysed at once, as one dense system.
     dense: int = key(8000, NOT_NEGATIVE)
     # Largest number that is also analysed domain by domain with all observations in reach.
-    unselected: int = key(4000, NOT_NEGATIVE)
+    unselected: int = key(2000, NOT_NEGATIVE)
     # Grids of the fields as LATITUDESxLONGITUDES; the first is that of the other tables.
     grids: list[str] = key(
         ["121x240", "48x96", "181x360"],

@@ -156,34 +156,64 @@ class Gain:
         Returns:
             `(J, K, G)` increments in the units and the precision of the anomalies.
         """
-        n, fields, _ = anomalies.shape
+        n, fields, grid = anomalies.shape
         weights = weights.to(anomalies) / (n - 1)
         count, images = weights.shape[2], images.T.to(anomalies.dtype).contiguous()
+        # Where there are fewer increments than fields, weighting the days takes less.
+        if count < fields and grid * count * n * anomalies.element_size() <= _KEPT:
+            return self._of_weighted_days(anomalies, images, weights)
 
-        def by_fields(local: Tensor, points: Tensor, some: Tensor) -> Tensor:
-            """Form the covariances of the fields, and apply them to the weights."""
+        def found(local: Tensor, points: Tensor, some: Tensor) -> Tensor:
             observed = self._of(images, some).mT  # (b, n, p)
             covariance = (local.flatten(1, 2) @ observed).unflatten(1, (-1, fields))
             if math.isfinite(self.half_width_km):
                 covariance *= self._taper(self._here[points], some).unsqueeze(2)
             return covariance.flatten(1, 2) @ weights[some]
 
-        def by_increments(local: Tensor, points: Tensor, some: Tensor) -> Tensor:
-            """Weight the archive's days for each increment, and sum them."""
-            observed = self._of(images, some).mT  # (b, n, p)
-            own = weights[some].unsqueeze(2)  # (b, p, 1, J)
-            if math.isfinite(self.half_width_km):
-                own = own * self._taper(self._here[points], some).mT.unsqueeze(3)
-            else:
-                own = own.expand(-1, -1, points.shape[1], -1)
-            days = (observed @ own.flatten(2)).unflatten(2, (-1, count))  # (b, n, g, J)
-            return (local @ days.transpose(1, 2)).flatten(1, 2)
-
-        # Both are the same; which takes fewer multiplications depends on what there is more of.
-        found = by_fields if fields <= count else by_increments
-        # The largest temporaries of a point: anomalies, and covariances or weights of days.
-        wide = max(fields * n, min(fields, count) * max(n, self.index.shape[1]))
+        # The largest temporaries of a point: anomalies, and covariances with the observations.
+        wide = fields * max(n, self.index.shape[1])
         return self._blended(anomalies, count, wide, found)
+
+    def _of_weighted_days(self, anomalies: Tensor, images: Tensor, weights: Tensor) -> Tensor:
+        """Compute the increments by the weights that each day has in each point.
+
+        Args:
+            anomalies: `(n, K, G)`.
+            images: `(P, n)`.
+            weights: `(D, p, J)`, divided by `n - 1`.
+
+        Returns:
+            `(J, K, G)`.
+        """
+        n, fields, grid = anomalies.shape
+        count = weights.shape[2]
+        total = anomalies.new_zeros(grid, count * n)
+        wide = count * max(n, self.index.shape[1]) * anomalies.element_size()
+        for some, points, shares in self._parts(max(_TEMPORARY // wide, 1)):
+            blend = shares.to(anomalies)[..., None]  # (b, g, p) with the taper
+            if math.isfinite(self.half_width_km):
+                blend = blend * self._taper(self._here[points], some)
+            own = blend.unsqueeze(2) * weights[some].mT.unsqueeze(1)  # (b, g, J, p)
+            days = own.flatten(1, 2) @ self._of(images, some)  # (b, g J, n)
+            total.index_add_(0, points.flatten(), days.reshape(-1, count * n))
+        by_row = anomalies.flatten(1).T.contiguous().unflatten(0, (fields, grid))
+        found = total.unflatten(1, (count, n)) @ by_row.permute(1, 2, 0)
+        return self.partners.total(found.contiguous()).permute(1, 2, 0)
+
+    def _parts(self, most: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Return domains with some of their points and their shares in these.
+
+        Args:
+            most: Number of points at a time.
+        """
+        for some, size in self._by_size(most):
+            step = max(most // len(some), 1)
+            for points, shares in zip(
+                self.domains.points[some, :size].split(step, dim=1),
+                self.domains.shares[some, :size].split(step, dim=1),
+                strict=True,
+            ):
+                yield some, points, shares
 
     def _blended(
         self,
@@ -211,17 +241,11 @@ class Gain:
         if by_row.numel() * by_row.element_size() <= _KEPT:
             by_row = by_row.contiguous()  # rows are gathered several times as fast
         most = max(_TEMPORARY // (wide * anomalies.element_size()), 1)
-        for some, size in self._by_size(most):
-            step = max(most // len(some), 1)
-            for points, shares in zip(
-                self.domains.points[some, :size].split(step, dim=1),
-                self.domains.shares[some, :size].split(step, dim=1),
-                strict=True,
-            ):
-                part = found(by_row[points[..., None] + rows], points, some)
-                part = part.unflatten(1, (points.shape[1], -1)).flatten(2)
-                part *= shares.to(part)[..., None]
-                total.index_add_(0, points.flatten(), part.flatten(0, 1))
+        for some, points, shares in self._parts(most):
+            part = found(by_row[points[..., None] + rows], points, some)
+            part = part.unflatten(1, (points.shape[1], -1)).flatten(2)
+            part *= shares.to(part)[..., None]
+            total.index_add_(0, points.flatten(), part.flatten(0, 1))
         return self.partners.total(total).unflatten(1, (-1, count)).permute(2, 1, 0)
 
     def inner(self, left: tuple[Tensor, Tensor], right: tuple[Tensor, Tensor]) -> float:
