@@ -7,10 +7,11 @@ observed points in use on a grid of G points, ensembles of M members (bytes)
     archive       2 C H W (A + A')             16-bit days, A' of the validation period
     first guesses 4 V per archive window       of each fitted one, and twice as much in their fit
     cache         4 N C H W                    fields of the store (data.cache=memory)
-    season        2 x 4 V n (2 shifts + 1)     background errors of one case, and H's copy
+    season        2 x 4 V n (2 shifts + 1)     background errors of one case, and H's copy, as far
+                                               as they are more than the denoising errors
     observations  (4 + 3 x 8) P^2 + 4 n P      matrices of the largest method's case, and images
     denoising     2 L S (F + Q) + 12 S (F + Q) errors of L measured levels, on disk; of one level
-    ensembles     4 V M per kept case and method; 8 of the batch that is scored
+    ensembles     4 V M per kept case and method; 5 of the batch that is scored
 
 Where a case is analysed domain by domain (`slams.linalg.gain`), matrices are those of its D
 domains of p observations: 4 D p^2 (up to 0.5 GB, which are kept for the next noise level) and a
@@ -54,11 +55,11 @@ _TEST_DAYS = 37
 # Fewest windows of a season (`slams.assimilators.season`).
 _FEWEST = 30
 # Copies of a batch's ensemble while it is decoded and scored.
-_SCORING = 8
+_SCORING = 5
 # Noise levels are measured on this many validation days.
 _UNSEEN = 60
 # Matrices of domains that are kept, and temporaries of an analysis (bytes; `slams.linalg.gain`).
-_MOST_KEPT, _TEMPORARY = 2**29, 16 * 2**25
+_MOST_KEPT, _TEMPORARY = 2**29, 10 * 2**25
 # Surface of the Earth (km2), and cells of one degree that cover it.
 _EARTH, _SQUARE_DEGREES = 5.1e8, 41_253
 # Points per occupied cell above which they are averaged by default
@@ -178,14 +179,16 @@ def assimilation_parts(sizes: AssimilationSizes) -> dict[str, int]:
     errors = [4 * values * n * (2 * s.shifts.get(name, 0) + 1) for name, n in s.season.items()]
     images = 4 * s.observed * max((*s.season.values(), s.denoised))
     wide = s.denoised * (s.latents + s.network * s.window) if s.levels else 0
+    denoising = 2 * s.measured * wide + 12 * wide
     return {
         "archive": 2 * s.day * (s.archive_days + s.unseen_days),
         # The guesses, and in their fit as many errors and fields.
         "first guesses": 4 * values * s.windows * (s.fitted_guesses + 2) * (s.fitted_guesses > 0),
         "cache": 4 * s.day * s.cached,
-        "season": 2 * max(errors, default=0),
+        # One method analyses after the other.
+        "season": max(2 * max(errors, default=0) - denoising, 0),
         "observations": (covariance_bytes(s.observed, s.domains, s.limit) + images) * s.solves,
-        "denoising": 2 * s.measured * wide + 12 * wide,
+        "denoising": denoising,
         "ensembles": 4 * values * s.members * (s.kept + _SCORING * s.batch),
     }
 
