@@ -223,4 +223,7 @@ class LevelErrors(Sequence[DenoisingErrors]):
 
 def _variance(errors: Tensor, dims: tuple[int, ...]) -> Tensor:
     """Return the variance of centred errors, more than 0, over some dimensions."""
-    return errors.square().mean(dim=dims, keepdim=True).clamp(min=_TINY)
+    count = math.prod(errors.shape[dim] for dim in dims)
+    # Without a temporary of the size of the errors.
+    norm = torch.linalg.vector_norm(errors, dim=dims, keepdim=True)
+    return (norm.square() / count).clamp(min=_TINY)
