@@ -26,11 +26,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from slams.grid import LatLonGrid, pad_sphere
+from slams.grid import LatLonGrid
 from slams.linalg.archive_gain import ArchiveGain
 from slams.linalg.domains import Domains
 from slams.linalg.gain import Gain, ObservedPoints
 from slams.linalg.settings import LocalSettings
+from slams.nn.sphere import pad_sphere
 from slams.runtime.memory import resident_memory
 
 __all__ = ["ANALYSES", "CaseCost", "CaseSize", "seam_ratio", "solve_case", "synthetic_case"]

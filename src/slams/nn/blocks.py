@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from slams.grid import block_columns, block_rows, continue_rows
+from slams.grid import block_columns, block_rows
+from slams.nn.sphere import continue_rows
 
 __all__ = ["BlockGrid", "Crop"]
 

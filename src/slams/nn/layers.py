@@ -1,8 +1,8 @@
 """Layers on a latitude-longitude grid: circular in longitude, continued across the poles.
 
-Every convolution pads with `slams.grid.pad_sphere`, so that a network commutes with a rotation of
-the globe about its axis (unless a position embedding breaks that on purpose) and extends across
-the poles.
+Every convolution pads with `slams.nn.sphere.pad_sphere`, so that a network commutes with a
+rotation of the globe about its axis (unless a position embedding breaks that on purpose) and
+extends across the poles.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from slams.grid import pad_sphere
+from slams.nn.sphere import pad_sphere
 
 __all__ = [
     "FourierEmbedding",
