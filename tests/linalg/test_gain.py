@@ -11,8 +11,9 @@ from torch import Tensor
 
 from slams.linalg.archive_gain import ArchiveGain
 from slams.linalg.domains import Domains
-from slams.linalg.gain import Gain, ObservedPoints
+from slams.linalg.gain import Gain
 from slams.linalg.localisation import localisation_matrix
+from slams.linalg.selection import ObservedPoints
 from tests.assimilators.problems import small_grid
 
 F64 = torch.float64

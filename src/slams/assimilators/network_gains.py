@@ -11,9 +11,10 @@ from slams.errors import UserError
 from slams.grid import LatLonGrid
 from slams.linalg.archive_gain import ArchiveGain
 from slams.linalg.domains import Domains
-from slams.linalg.gain import Gain, ObservedPoints
+from slams.linalg.gain import Gain
 from slams.linalg.localisation import gaspari_cohn
 from slams.linalg.partners import ALONE, Partners
+from slams.linalg.selection import ObservedPoints
 from slams.linalg.settings import LocalSettings
 from slams.observations.stacked import StackedObservations
 

@@ -29,7 +29,8 @@ from torch.nn import functional
 from slams.grid import LatLonGrid
 from slams.linalg.archive_gain import ArchiveGain
 from slams.linalg.domains import Domains
-from slams.linalg.gain import Gain, ObservedPoints
+from slams.linalg.gain import Gain
+from slams.linalg.selection import ObservedPoints
 from slams.linalg.settings import LocalSettings
 from slams.nn.sphere import pad_sphere
 from slams.runtime.memory import resident_memory

@@ -16,18 +16,13 @@ One domain with all observations gives this solution, whose cost grows as P^3. W
 number of domains. Where a domain has all observations it gives the same as one domain; elsewhere
 it neglects what far observations tell about near ones.
 
-*Selection.* A domain uses the observations that can have an effect on it (nearer than twice the
-half-width from its farthest point). If there are more than `limit`, the nearest of each kind are
-taken in turn, so that many observations of one kind do not displace the few of another; silent
-observations (`slams.linalg.censoring`) are at most the fraction `_SILENT` of them, since each
-member needs a solution of its own for them.
+Which observations a domain uses is chosen in `slams.linalg.selection`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -37,12 +32,10 @@ from slams.linalg.censoring import equivalent_observations, solve_censored
 from slams.linalg.domains import Domains
 from slams.linalg.localisation import gaspari_cohn
 from slams.linalg.partners import ALONE, Partners
+from slams.linalg.selection import ObservedPoints, select
 from slams.linalg.solution import factorise
 
-__all__ = ["Gain", "ObservedPoints"]
-
-# Largest share of silent observations among those that a domain selects.
-_SILENT = 1 / 10
+__all__ = ["Gain"]
 
 # Share of a domain in the position of an observation that only it selected, from afar.
 _LEAST_SHARE = 1e-6
@@ -52,26 +45,6 @@ _NO_PRECISION = 1e-12
 
 # Bytes of temporaries, and of localisation matrices that are kept for the next solution.
 _TEMPORARY, _KEPT = 2**25, 2**29
-
-
-@dataclass(frozen=True)
-class ObservedPoints:
-    """The `P` observations of a case, as far as a gain has to know them.
-
-    Attributes:
-        latitude: `(P,)` float64 degrees north.
-        longitude: `(P,)` float64 degrees east.
-        kind: `(P,)` int64, equal for observations of one kind.
-        silent: `(P,)` bool, True where a censored observation is at its bound.
-    """
-
-    latitude: Tensor
-    longitude: Tensor
-    kind: Tensor
-    silent: Tensor
-
-    def __len__(self) -> int:
-        return len(self.latitude)
 
 
 class Gain:
@@ -103,7 +76,8 @@ class Gain:
         self._here = unit_vectors(*(x.to(torch.float64) for x in positions))
         self._there = unit_vectors(observed.latitude, observed.longitude)
         # Observations of each domain, padded: first those that are not silent, then the silent.
-        heard, quiet = self._select(min(limit, len(observed)))
+        reach = 2 * half_width_km
+        heard, quiet = select(self.domains, observed, reach, min(limit, len(observed)))
         self.index = torch.cat([heard[0], quiet[0]], dim=1)
         self.used = torch.cat([heard[1], quiet[1]], dim=1)
         self._heard = heard[0].shape[1]
@@ -306,40 +280,6 @@ class Gain:
         spread[silent] = (1 / precision).to(spread)
         return found, spread
 
-    def _select(self, limit: float) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        """Choose the observations of each domain; return those that speak and those silent."""
-        silent = self.observed.silent
-        if not len(self.domains.per_band):  # one domain of everything
-            parts = (torch.nonzero(~silent).T, torch.nonzero(silent).T)
-            return tuple((part, torch.ones_like(part, dtype=torch.bool)) for part in parts)
-        limit = int(limit)
-        kinds = 2 * self.observed.kind + silent
-        several = kinds.unique()
-        quiet = max(int(_SILENT * limit) // max(int((several % 2).sum()), 1), 1)
-        if limit == len(self.observed):  # nothing is left out
-            quiet = limit
-        ranks, found = [], []
-        for kind in several:
-            members = torch.nonzero(kinds == kind).flatten()
-            most = min(quiet if int(kind) % 2 else limit, len(members))
-            near, at = [], []
-            rows = max(_TEMPORARY // (8 * len(members)), 1)
-            for centres in self.domains.centres.split(rows):
-                away = great_circle(centres, self._there[members])
-                nearest = away.topk(most, dim=1, largest=False)
-                near.append(nearest.values)
-                at.append(members[nearest.indices])
-            away = torch.cat(near)
-            reach = 2 * self.half_width_km + self.domains.radius[:, None]
-            # The first of each kind, then the second; the nearer one first.
-            rank = torch.arange(most, device=away.device) + away / 1e6
-            ranks.append(torch.where(away < reach, rank, math.inf))
-            found.append(torch.cat(at))
-        rank, index = torch.cat(ranks, dim=1), torch.cat(found, dim=1)
-        first = rank.topk(min(limit, rank.shape[1]), dim=1, largest=False)
-        index, used = index.gather(1, first.indices), first.values.isfinite()
-        return _packed(index, used & ~silent[index]), _packed(index, used & silent[index])
-
     def _pieces(self) -> Iterator[slice]:
         """Return ranges of domains whose matrices S are small together."""
         step = max(_TEMPORARY // (8 * self.index.shape[1] ** 2), 1)
@@ -403,11 +343,3 @@ class Gain:
         """Return the shares of the domains in the positions of their observations, `(D, p)`."""
         shares = self.domains.shares_at(self.observed.latitude, self.observed.longitude)
         return shares.gather(1, self.index) * self.used
-
-
-def _packed(index: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
-    """Move the kept entries of each row to its front, and drop columns without any."""
-    order = torch.argsort((~keep).to(torch.int8), dim=1, stable=True)
-    most = int(keep.sum(dim=1).max()) if keep.numel() else 0
-    order = order[:, :most]
-    return index.gather(1, order), keep.gather(1, order)
