@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -30,6 +32,13 @@ def test_few_observations_are_one_domain_and_many_are_several() -> None:
     several = gains.gain(observations(200))
     assert len(several.domains) > 1
     assert several.index.shape[1] == 10
+
+
+def test_processes_that_would_have_no_domain_solve_alone() -> None:
+    settings = LocalSettings(above=0, observations=10, spacing=50_000.0)
+    gains = NetworkGains(small_grid(), 3000.0, settings)
+    gains.partners = SimpleNamespace(rank=1, world=2)
+    assert gains.gain(observations(40)).partners.world == 1
 
 
 def test_the_nearest_observations_of_grid_points() -> None:

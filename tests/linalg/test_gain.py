@@ -174,6 +174,15 @@ def test_the_space_of_the_archive_gives_the_same_without_localisation(
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-7)
 
 
+def test_the_space_of_the_archive_takes_observations_without_error() -> None:
+    """An exact observation is fitted, as in the space of the observations."""
+    problem = Problem(12, half_width=math.inf)
+    problem.variance[0] = 0.0
+    expected = problem.increments(problem.gain())
+    found = problem.increments(problem.gain(kind=ArchiveGain))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
+
+
 def test_the_space_of_the_archive_leaves_out_what_is_beyond_reach() -> None:
     problem = Problem(60, half_width=1200.0)
     north = problem.observed.latitude.abs()

@@ -70,16 +70,15 @@ class NetworkGains:
             if device not in self._domains:
                 grid = self.grid.to(device)
                 self._domains[device] = Domains.cover(grid, self.local.spacing)
+            domains = self._domains[device]
+            partners = partners or self.partners
+            if len(domains) < partners.world:  # some would have none
+                partners = ALONE
             # Silent observations have no error variance that an archive's space could use.
             silent = bool(observed.silent.any())
             kind = ArchiveGain if self.local.space == "archive" and not silent else Gain
             return kind(
-                self._domains[device],
-                positions,
-                self.half_width_km,
-                observed,
-                self.local.observations,
-                partners or self.partners,
+                domains, positions, self.half_width_km, observed, self.local.observations, partners
             )
         if count > _MOST_POINTS:
             raise UserError(

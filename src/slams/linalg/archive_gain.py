@@ -27,8 +27,13 @@ from slams.grid import great_circle
 from slams.linalg.gain import Gain
 from slams.linalg.localisation import gaspari_cohn
 from slams.linalg.solution import factorise
+from slams.linalg.whitening import positive_variance
 
 __all__ = ["ArchiveGain"]
+
+# Least error variance of an observation, as a share of its predicted variance: the system of the
+# days cannot fit an observation exactly.
+_EXACT = 1e-8
 
 
 class ArchiveGain(Gain):
@@ -41,9 +46,12 @@ class ArchiveGain(Gain):
             `(D, n, J)` float64.
         """
         weights, images = [], images.T.contiguous()
-        for some in self._pieces():
+        predicted = images.to(torch.float64).square().mean(dim=1)
+        variance = torch.maximum(variance.to(torch.float64), _EXACT * predicted)
+        variance = positive_variance(variance)
+        for some in self._pieces(max(self.index.shape[1], images.shape[1])):
             observed = self._of(images, some).to(torch.float64)  # (b, p, n)
-            precision = 1 / variance.to(torch.float64)[self.index[some]]
+            precision = 1 / variance[self.index[some]]
             if math.isfinite(self.half_width_km):
                 there = self._there[self.index[some]]
                 away = great_circle(self.domains.centres[some, None], there)[:, 0]

@@ -280,9 +280,13 @@ class Gain:
         spread[silent] = (1 / precision).to(spread)
         return found, spread
 
-    def _pieces(self) -> Iterator[slice]:
-        """Return ranges of domains whose matrices S are small together."""
-        step = max(_TEMPORARY // (8 * self.index.shape[1] ** 2), 1)
+    def _pieces(self, size: int = 0) -> Iterator[slice]:
+        """Return ranges of domains whose matrices are small together.
+
+        Args:
+            size: Rows of the matrix of a domain; by default those of S.
+        """
+        step = max(_TEMPORARY // (8 * max(size or self.index.shape[1], 1) ** 2), 1)
         for start in range(0, len(self.domains), step):
             yield slice(start, start + step)
 
