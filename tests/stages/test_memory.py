@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -9,26 +10,28 @@ from pathlib import Path
 import pytest
 import torch
 
+from slams.assimilators import latent_fits
 from slams.assimilators.season import season_days
 from slams.config.loading import to_yaml
 from slams.config.schema import Config, SuperobConfig
 from slams.errors import UserError
+from slams.linalg import gain
 from slams.linalg.settings import LocalSettings
+from slams.observations import superobs
 from slams.stages import assimilation, memory
+from slams.stages import store_shape as store_shape_module
 from slams.stages.data import analysed_days
 from slams.stages.memory import (
     AssimilationSizes,
-    StoreShape,
     archive_positions,
     assimilation_memory,
     assimilation_parts,
     assimilation_sizes,
     covariance_bytes,
-    observed_points,
     recipe_memory,
-    store_shape,
 )
 from slams.stages.methods import make_methods
+from slams.stages.store_shape import StoreShape, observed_points, store_shape
 from tests.stages.commands import slams
 
 SIZES = AssimilationSizes(
@@ -226,3 +229,13 @@ def test_fewer_days_are_evenly_spaced(tiny_config: Config) -> None:
     picked = torch.linspace(0, len(whole.time) - 1, 10, dtype=torch.float64).add(0.5).long()
     assert torch.equal(method.archive.time, whole.time[picked])
     assert torch.equal(method.archive.fields[:], whole.fields[picked])
+
+
+def test_numbers_that_are_repeated_here_are_those_of_their_modules() -> None:
+    """They are repeated because their modules import torch."""
+    assert store_shape_module._DENSEST == superobs.DENSEST
+    assert memory._UNSEEN == latent_fits._UNSEEN_DAYS
+    assert memory._MOST_KEPT == gain._KEPT
+    assert memory._TEMPORARY == 10 * gain._TEMPORARY
+    fewest = inspect.signature(season_days).parameters["minimum"].default
+    assert fewest == memory._FEWEST

@@ -51,11 +51,14 @@ def test_an_assimilation_on_two_processes_gives_the_same_numbers(
 
 
 @pytest.mark.slow
-def test_more_processes_than_cases(finished: Study, tmp_path: Path) -> None:
+@pytest.mark.parametrize("above", [3000, 0])
+def test_more_processes_than_cases(finished: Study, tmp_path: Path, above: int) -> None:
+    """Members are shared, and with a local analysis the domains are too."""
     results = []
     for name, words in (("one", ()), ("two", TWO)):
         runs = copy_stages(finished.config, tmp_path / name, "vae", "score")
         words = (f"runs={runs}", "data.test_cases=1", "assimilation.modality_study=0", *words)
+        words = (*words, f"assimilation.local.above={above}")
         run(finished.recipe, "assimilate", *words)
         results.append(runs / "tiny" / "assimilation")
     compare(*results)

@@ -37,11 +37,12 @@ from slams.runtime.signals import defer
 from slams.stages.bundle import keep_model
 from slams.stages.data import analysed_days, withholding
 from slams.stages.headline import log_headline
-from slams.stages.memory import StoreShape, assimilation_memory, store_shape
+from slams.stages.memory import assimilation_memory
 from slams.stages.methods import error_scales, make_methods, say_times
 from slams.stages.places import data_request, error_directory
 from slams.stages.reporting import report
 from slams.stages.running import run_stage
+from slams.stages.store_shape import StoreShape, store_shape
 from slams.tracking.runs import Tracker
 
 __all__ = ["assimilate", "modality_settings"]

@@ -21,29 +21,23 @@ config validate` prints its numbers.
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from slams.calendar.days import day_number
 from slams.config.schema import Config
 from slams.config.splits import Piece, split_pieces
-from slams.observations.station_list import read_station_list
 from slams.runtime.memory import HostMemory, available_memory, resident_memory
+from slams.stages.store_shape import StoreShape, first_and_last, observed_points, store_shape
 
 __all__ = [
     "AssimilationSizes",
-    "StoreShape",
     "archive_positions",
     "assimilation_memory",
     "assimilation_parts",
     "assimilation_sizes",
     "covariance_bytes",
-    "observed_points",
     "recipe_memory",
-    "store_shape",
 ]
 
 # Memory of a stage with torch, Lightning and MLflow imported, and what is imported later: the
@@ -60,11 +54,8 @@ _SCORING = 5
 _UNSEEN = 60
 # Matrices of domains that are kept, and temporaries of an analysis (bytes; `slams.linalg.gain`).
 _MOST_KEPT, _TEMPORARY = 2**29, 10 * 2**25
-# Surface of the Earth (km2), and cells of one degree that cover it.
-_EARTH, _SQUARE_DEGREES = 5.1e8, 41_253
-# Points per occupied cell above which they are averaged by default
-# (`slams.observations.superobs`).
-_DENSEST = 1.25
+# Surface of the Earth (km2).
+_EARTH = 5.1e8
 _ERRORS = ("optimal_interpolation", "3dvar", "enkf", "letkf")
 _LATENT = ("latent_3dvar", "latent_diffusion")
 
@@ -77,30 +68,6 @@ _REMEDIES = {
     "denoising": "lower assimilation.guidance.archive",
     "ensembles": "lower assimilation.keep_cases, .members or .batch_size",
 }
-
-
-@dataclass(frozen=True)
-class StoreShape:
-    """Shape of a training store.
-
-    Attributes:
-        steps: Days.
-        channels: Channels that are read.
-        rows: Latitudes.
-        columns: Longitudes.
-        stations: Stations with values in the store; `None` if there are none.
-    """
-
-    steps: int
-    channels: int
-    rows: int
-    columns: int
-    stations: int | None = None
-
-    @property
-    def day(self) -> int:
-        """Return the values of one day."""
-        return self.channels * self.rows * self.columns
 
 
 @dataclass(frozen=True)
@@ -191,73 +158,6 @@ def assimilation_parts(sizes: AssimilationSizes) -> dict[str, int]:
         "denoising": denoising,
         "ensembles": 4 * values * s.members * (s.kept + _SCORING * s.batch),
     }
-
-
-def store_shape(config: Config) -> StoreShape | None:
-    """Return the shape of a recipe's store, from its metadata or, before it exists, the recipe.
-
-    Returns:
-        `None` if the grid is known only from the source.
-    """
-    data, store = config.data, Path(config.data.store)
-    steps, channels, *grid = _array_shape(store / "fields") or (0, 0)
-    if grid:
-        observed = _array_shape(store / "stations")
-        rows, columns = grid
-        stations = observed[1] if observed else None
-        return StoreShape(steps, len(data.channels) or channels, rows, columns, stations)
-    rows, _, columns = data.inputs[0][1].grid.partition("x")
-    if not (rows.isdigit() and columns.isdigit() and data.channels):
-        return None
-    days = [_first_and_last(split_pieces(data.splits, name)) for name in ("train", "test")]
-    ends = [day for pair in days for day in pair]
-    steps = max(ends) - min(ends) + 1 if ends else 0
-    return StoreShape(steps, len(data.channels), int(rows), int(columns))
-
-
-def observed_points(config: Config, shape: StoreShape) -> tuple[int, float]:
-    """Return the points of a network on one day, and the number of them with a value."""
-    section, network, used = config.observations, 0, 0.0
-
-    def add(points: int, times: int, share: float) -> None:
-        nonlocal network, used
-        left = _averaged(points, section.superob.degrees, shape)
-        # Of a cell with several points more than a share of one is seen.
-        seen = 1 - (1 - share) ** (points / max(left, 1))
-        network, used = network + left * times, used + left * times * seen
-
-    if "stations" in section.use:
-        stations = section.stations
-        count = stations.count
-        if section.source == "store" and shape.stations is not None:
-            count = shape.stations
-        elif stations.file and Path(stations.file).is_file():
-            count = len(read_station_list(stations.file))
-        own = round(count * (1 - stations.held_out))
-        add(own, len(stations.variables), 1 - stations.missing)
-    if "satellite" in section.use:
-        satellite = section.satellite
-        own = (shape.rows // satellite.footprint) * (shape.columns // satellite.footprint)
-        add(own, 1, satellite.coverage if satellite.geometry == "slanted" else 1.0)
-    if "degraded" in section.use:
-        degraded = section.degraded
-        own = math.prod(
-            -(-(size // degraded.block) // degraded.gap) for size in (shape.rows, shape.columns)
-        )
-        add(own, len(degraded.channels), 1.0)
-    for instrument in section.instruments:
-        if instrument.name in section.use:
-            add(instrument.count, 1, 1.0)
-    return network, used
-
-
-def _averaged(points: int, degrees: float | None, shape: StoreShape) -> int:
-    """Return the cells that points at random occupy, or the points if they are not averaged."""
-    if degrees is None or not points:
-        return points
-    cells = _SQUARE_DEGREES / degrees**2 if degrees else shape.rows * shape.columns
-    occupied = cells * -math.expm1(-points / cells)
-    return round(occupied) if degrees or points > _DENSEST * occupied else points
 
 
 def archive_positions(pieces: Iterable[Piece], window: int, lag: int, most: int) -> list[int]:
@@ -377,18 +277,6 @@ def recipe_memory(config: Config) -> str:
     return f"assimilate, {points}: {memory}"
 
 
-def _array_shape(path: Path) -> list[int] | None:
-    """Return the shape of a Zarr array from its metadata; `None` if it cannot be read."""
-    try:
-        return list(json.loads((path / "zarr.json").read_text())["shape"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _first_and_last(pieces: tuple[Piece, ...]) -> list[int]:
-    return [day_number(day) for piece in pieces for day in piece]
-
-
 def _section_of(config: Config, method: str) -> object:
     """Return the settings of a method that uses background errors."""
     name = {"3dvar": "three_d_var"}.get(method, method)
@@ -398,7 +286,7 @@ def _section_of(config: Config, method: str) -> object:
 def _season(config: Config, first: list[int], section: object) -> int:
     """Return the number of archive windows that a case uses, at most."""
     width, year = section.season, 365.2425  # type: ignore[attr-defined]
-    ends = _first_and_last(split_pieces(config.data.splits, "test"))
+    ends = first_and_last(split_pieces(config.data.splits, "test"))
     if not ends or not first:
         return 0
     step = max(1, (max(ends) - min(ends)) // _TEST_DAYS)
