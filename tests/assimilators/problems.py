@@ -18,7 +18,7 @@ from torch import Tensor
 from slams.assimilators.base import Archive
 from slams.fields import Background, Batch, FieldSpec, ObservationOperator, Observations
 from slams.grid import LatLonGrid
-from slams.linalg.localisation import localisation_matrix
+from slams.linalg.localisation import gaspari_cohn
 from slams.normalisation import DAYS_PER_YEAR, Normaliser
 from slams.observations.satellite import SatelliteOperator
 from slams.observations.stacked import observe_perturbations, stack_observations
@@ -32,6 +32,17 @@ _CHANNELS = (
     FieldSpec.parse("2m_temperature"),
     FieldSpec.parse("outgoing_longwave_radiation"),
 )
+
+
+def localisation_matrix(
+    grid: LatLonGrid,
+    here: tuple[Tensor, Tensor],
+    there: tuple[Tensor, Tensor],
+    half_width_km: float,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """Return the localisation between two sets of latitudes and longitudes."""
+    return gaspari_cohn(grid.distance(*here, *there), half_width_km).to(dtype)
 
 
 def small_grid(rows: int = 8, columns: int = 16) -> LatLonGrid:
@@ -174,7 +185,7 @@ def linear_gaussian(days: int = 1, seed: int = 0) -> LinearGaussian:
     """
     grid = small_grid()
     points = grid.points
-    space = localisation_matrix(grid, *points, *points, 5000.0, dtype=torch.float64)
+    space = localisation_matrix(grid, points, points, 5000.0, dtype=torch.float64)
     space = 0.97 * space + 0.03 * torch.eye(space.shape[0], dtype=torch.float64)
     channels = torch.tensor([[1.0, -0.5], [-0.5, 1.0]], dtype=torch.float64)
     apart = torch.arange(days, dtype=torch.float64)

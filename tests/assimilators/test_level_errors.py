@@ -9,7 +9,6 @@ from torch import Tensor
 from slams.assimilators.level_errors import (
     HalfTensor,
     LevelErrors,
-    denoising_error_bytes,
     spread_levels,
 )
 from slams.diffusion.posterior.errors import DenoisingErrors
@@ -165,12 +164,13 @@ def test_levels_are_spread_from_the_first_to_the_last() -> None:
     assert spread_levels(16, 2) == [0, 15]
 
 
-def test_the_stated_size_is_that_of_the_tensors() -> None:
+def test_errors_have_two_bytes_per_value() -> None:
+    """As `slams.stages.memory` counts them, with the scales of the observed points."""
     latent = [HalfTensor.of(torch.randn(7, 2, 3, 4, 5), (0, 1, 3, 4)) for _ in range(3)]
     observed = [HalfTensor.of(torch.randn(7, 11), (0,)) for _ in range(3)]
     size = sum(x.values.nbytes for x in (*latent, *observed))
     size += sum(x.scale.nbytes for x in observed)
-    assert denoising_error_bytes(3, 7, 2 * 3, 4 * 5, 11) == size
+    assert size == 2 * 3 * 7 * (2 * 3 * 4 * 5 + 11) + 4 * 3 * 11
 
 
 @pytest.mark.parametrize("scale", [1e-8, 1.0, 1e8])

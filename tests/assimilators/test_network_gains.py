@@ -7,10 +7,9 @@ import torch
 
 from slams.assimilators.network_gains import NetworkGains
 from slams.errors import UserError
-from slams.linalg.localisation import localisation_matrix
 from slams.linalg.settings import LocalSettings
 from slams.observations.stacked import StackedObservations
-from tests.assimilators.problems import small_grid
+from tests.assimilators.problems import localisation_matrix, small_grid
 
 F64 = torch.float64
 
@@ -43,9 +42,8 @@ def test_processes_that_would_have_no_domain_solve_alone() -> None:
 
 def test_the_nearest_observations_of_grid_points() -> None:
     grid, seen = small_grid(), observations(40)
-    expected = localisation_matrix(
-        grid, *(x[5:9] for x in grid.points), seen.latitude, seen.longitude, 3000.0
-    )
+    here = tuple(x[5:9] for x in grid.points)
+    expected = localisation_matrix(grid, here, (seen.latitude, seen.longitude), 3000.0)
     every = NetworkGains(grid, 3000.0, LocalSettings())
     taper, index = every.nearest(seen, slice(5, 9))
     found = torch.zeros_like(expected).scatter_(1, index, taper)

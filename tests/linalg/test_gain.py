@@ -12,9 +12,8 @@ from torch import Tensor
 from slams.linalg.archive_gain import ArchiveGain
 from slams.linalg.domains import Domains
 from slams.linalg.gain import Gain
-from slams.linalg.localisation import localisation_matrix
 from slams.linalg.selection import ObservedPoints
-from tests.assimilators.problems import small_grid
+from tests.assimilators.problems import localisation_matrix, small_grid
 
 F64 = torch.float64
 GRID = small_grid(10, 20)
@@ -53,7 +52,7 @@ class Problem:
     def localisation(self) -> tuple[Tensor, Tensor]:
         there = self.observed.latitude, self.observed.longitude
         return tuple(
-            localisation_matrix(GRID, *here, *there, self.half_width, F64)
+            localisation_matrix(GRID, here, there, self.half_width, F64)
             for here in (GRID.points, there)
         )
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from slams.errors import UserError
-from slams.linalg.localisation import MAX_HALF_WIDTH_KM, gaspari_cohn, localisation_matrix
-from tests.assimilators.problems import small_grid
+from slams.linalg.localisation import MAX_HALF_WIDTH_KM, gaspari_cohn
+from tests.assimilators.problems import localisation_matrix, small_grid
 
 F64 = torch.float64
 
@@ -60,17 +60,6 @@ def test_is_positive_definite_on_the_sphere(half_width: float) -> None:
     # Antipodes are where a correlation in space can fail on the sphere.
     latitude, longitude = torch.cat([latitude, -latitude]), torch.cat([longitude, longitude + 180])
     points = latitude, longitude
-    matrix = localisation_matrix(small_grid(), *points, *points, half_width, dtype=F64)
+    matrix = localisation_matrix(small_grid(), points, points, half_width, F64)
     torch.testing.assert_close(matrix, matrix.T, rtol=0, atol=1e-12)
     assert float(torch.linalg.eigvalsh(matrix).min()) > -1e-10
-
-
-def test_matrix_in_pieces_is_the_function_of_the_distances() -> None:
-    grid = small_grid(40, 80)
-    observed = torch.tensor([90.0, 0.0, -35.0], dtype=F64), torch.tensor([0.0, 359.9, 10.0])
-    matrix = localisation_matrix(grid, *grid.points, *observed, 2500.0)
-    assert matrix.shape == (3200, 3)
-    assert matrix.dtype == torch.float32
-    distance = grid.distance(*grid.points, observed[0], observed[1].double())
-    expected = gaspari_cohn(distance, 2500.0).float()
-    torch.testing.assert_close(matrix, expected, rtol=0, atol=1e-7)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from data_modules.preparation.merging import open_parts
-from data_modules.sources.stations import open_stations
+from data_modules.sources.stations import open_station_parts
 from slams.config.loading import load
 from slams.config.schema import Config
 from slams.fields import FieldSpec
@@ -86,6 +86,6 @@ def test_the_real_reports(
     first, last = (np.datetime64(day) for day in config.data.splits.test)
     observed = config.observations.stations
     variables = list(dict.fromkeys(v.channel.partition("@")[0] for v in observed.variables))
-    table = open_stations(observed.source, variables, first, last).table
+    table = next(open_station_parts(observed.source, variables, first, last)).table
     assert table["station_id"].nunique() == stations
     assert set(table["variable"]) == set(variables)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from data_modules.sources.stations.reports.table import StationReports
     from slams.config.schema import StationSourceConfig
 
-__all__ = ["open_station_parts", "open_stations"]
+__all__ = ["open_station_parts"]
 
 
 @dataclass(frozen=True)
@@ -68,29 +68,6 @@ ISD_LITE = StationSourceSpec("isd_lite", _Reader("isd_lite"), _SURFACE, needs_st
 METAR = StationSourceSpec("metar", _Reader("metar"), _SURFACE)
 
 
-def open_stations(
-    config: StationSourceConfig,
-    variables: Sequence[str],
-    first: np.datetime64,
-    last: np.datetime64,
-    key: str = "observations.stations.source",
-) -> StationReports:
-    """Read the reports of some days from a station archive.
-
-    Args:
-        config: The recipe's section `observations.stations.source`.
-        variables: Variables to read, without levels.
-        first: First day.
-        last: Last day, inclusive.
-        key: Dotted key of the archive in the recipe, for messages.
-
-    Raises:
-        UserError: The kind is unknown, or the files are missing or have another layout.
-    """
-    spec = STATION_SOURCES.get(config.kind, f"{key}.kind")
-    return spec.read(config, variables, first, last, key)
-
-
 def open_station_parts(
     config: StationSourceConfig,
     variables: Sequence[str],
@@ -98,7 +75,7 @@ def open_station_parts(
     last: np.datetime64,
     key: str = "observations.stations.source",
 ) -> Iterator[StationReports]:
-    """Read as `open_stations`, the reports of some stations at a time where the reader can.
+    """Read the reports of some days from a station archive, some stations at a time if it can be.
 
     A station's reports are in one part, so that whatever is done station by station gives the
     same in parts as in one table.

@@ -32,7 +32,7 @@ from torch import Tensor
 
 from slams.diffusion.posterior.errors import DenoisingErrors
 
-__all__ = ["HalfTensor", "LevelErrors", "denoising_error_bytes", "spread_levels"]
+__all__ = ["HalfTensor", "LevelErrors", "spread_levels"]
 
 # Dimensions of errors over which a variance is taken.
 _DIMS = {"latent": (0, 2), "observed": (0,)}
@@ -86,23 +86,6 @@ def spread_levels(count: int, measured: int) -> list[int]:
     """
     measured = min(measured or count, count)
     return torch.linspace(0, count - 1, measured).round().long().unique().tolist()
-
-
-def denoising_error_bytes(
-    levels: int, days: int, features: int, points: int, network_points: int
-) -> int:
-    """Return the size of the denoising errors of one network of observations, on disk or mapped.
-
-    While a level is in use it is held in single precision too: that adds `2 / levels` of the size.
-
-    Args:
-        levels: Noise levels that are measured (`assimilation.guidance.error_levels`, or all).
-        days: Archive days (`assimilation.guidance.archive`, if there are as many).
-        features: Days of a window times latent channels.
-        points: Points of the latent grid.
-        network_points: Observed points of all days of a window.
-    """
-    return 2 * levels * days * (features * points + network_points) + 4 * levels * network_points
 
 
 class LevelErrors(Sequence[DenoisingErrors]):

@@ -21,14 +21,11 @@ import torch
 from torch import Tensor
 
 from slams.errors import UserError
-from slams.grid import EARTH_RADIUS_KM, LatLonGrid
+from slams.grid import EARTH_RADIUS_KM
 
-__all__ = ["MAX_HALF_WIDTH_KM", "gaspari_cohn", "localisation_matrix"]
+__all__ = ["MAX_HALF_WIDTH_KM", "gaspari_cohn"]
 
 MAX_HALF_WIDTH_KM = math.pi * EARTH_RADIUS_KM / 2
-
-# Rows of the localisation matrix computed at a time; limits the temporaries, not the result.
-_ROWS = 1024
 
 
 def gaspari_cohn(distance_km: Tensor, half_width_km: float) -> Tensor:
@@ -60,38 +57,3 @@ def gaspari_cohn(distance_km: Tensor, half_width_km: float) -> Tensor:
     z = z.clamp(1, 2)
     far = (2 - z) ** 4 * (z * z + 2 * z - 0.5) / (12 * z)
     return torch.where(distance_km <= half_width_km, near, far)
-
-
-def localisation_matrix(
-    grid: LatLonGrid,
-    lat1: Tensor,
-    lon1: Tensor,
-    lat2: Tensor,
-    lon2: Tensor,
-    half_width_km: float,
-    dtype: torch.dtype = torch.float32,
-) -> Tensor:
-    """Return the localisation between two sets of points.
-
-    Args:
-        grid: The grid, which computes the distances.
-        lat1: `(P1,)` degrees north.
-        lon1: `(P1,)` degrees east.
-        lat2: `(P2,)` degrees north.
-        lon2: `(P2,)` degrees east.
-        half_width_km: Half-width (km), see `gaspari_cohn`.
-        dtype: Precision of the result.
-
-    Returns:
-        `(P1, P2)`.
-
-    Raises:
-        UserError: See `gaspari_cohn`.
-    """
-    result = torch.empty(lat1.shape[0], lat2.shape[0], dtype=dtype, device=lat1.device)
-    there = lat2.to(lat1.device, torch.float64), lon2.to(lat1.device, torch.float64)
-    for start in range(0, lat1.shape[0], _ROWS):
-        rows = slice(start, start + _ROWS)
-        here = lat1[rows].to(torch.float64), lon1[rows].to(torch.float64)
-        result[rows] = gaspari_cohn(grid.distance(*here, *there), half_width_km)
-    return result

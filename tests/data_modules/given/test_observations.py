@@ -14,7 +14,7 @@ import zarr
 from data_modules.given.observations import Given, observe
 from data_modules.preparation.in_situ.archive import station_days
 from data_modules.preparation.in_situ.daily import profile_value
-from data_modules.sources.stations import open_stations
+from data_modules.sources.stations import open_station_parts
 from slams.calendar.days import days_since_epoch
 from slams.config.schema import (
     SatelliteConfig,
@@ -123,7 +123,7 @@ def test_long_tables_of_real_archives_give_their_daily_values(
     date = np.datetime64(day, "D")
     time = np.array([float(days_since_epoch(date))])
     prepared = station_days(stations, CHANNELS, GRID, time, NORMALISER, None)
-    reports = open_stations(source, provided, date, date).table
+    reports = next(open_station_parts(source, provided, date, date)).table
     table = reports[reports["accepted"]].drop(columns=["accepted", "reason"])
     found = observe(
         [table], time[0], stations, SatelliteConfig(), CHANNELS, GRID, NORMALISER, None

@@ -16,7 +16,7 @@ from data_modules.preparation.blocks import check_block
 from data_modules.preparation.regridding import Regridder
 from data_modules.preparation.target_grid import regular_grid, target_grid
 from data_modules.sources import open_source
-from data_modules.sources.stations import open_stations
+from data_modules.sources.stations import open_station_parts
 from slams.config.schema import (
     SourceConfig,
     SourceDimensionsConfig,
@@ -264,7 +264,7 @@ def test_refusals_of_stations_name_their_own_key(
     write_lines(tmp_path / "bad.txt", ["a line of nothing"])
     metar_rows().to_parquet("metar.parquet", index=False)
     with pytest.raises(UserError) as caught:
-        open_stations(StationSourceConfig(**keys), [variable], FIRST, LAST, ELSEWHERE)
+        list(open_station_parts(StationSourceConfig(**keys), [variable], FIRST, LAST, ELSEWHERE))
     sentence = str(caught.value)
     assert f"{ELSEWHERE}.{key}" in sentence
     assert "stations.source" not in sentence
@@ -275,7 +275,7 @@ def test_an_archive_without_values_names_its_own_key(tmp_path: Path) -> None:
     config = StationSourceConfig("metar", str(tmp_path / "metar.parquet"))
     late = np.datetime64("2031-01-01")
     with pytest.raises(UserError, match=rf"no value of .*{ELSEWHERE}\.path"):
-        open_stations(config, ["2m_temperature"], late, late, ELSEWHERE)
+        list(open_station_parts(config, ["2m_temperature"], late, late, ELSEWHERE))
 
 
 def test_no_reader_knows_a_key_of_its_own() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data_modules.sources.stations import open_station_parts, open_stations
+from data_modules.sources.stations import GHCN_DAILY, open_station_parts
 from data_modules.sources.stations.readers import ghcn_daily
 from data_modules.sources.stations.readers.ghcn_daily import read_ghcn_daily
 from data_modules.sources.stations.reports.request import ReportRequest
@@ -117,7 +117,7 @@ def test_parts_hold_whole_stations_and_the_same_values(
     ]
     path = write_lines(tmp_path / "2020.csv", rows)
     config = StationSourceConfig("ghcn_daily", str(path), station_list=listed, morning=morning)
-    whole = open_stations(config, BOTH, FIRST, LAST)
+    whole = GHCN_DAILY.read(config, BOTH, FIRST, LAST, "observations.stations.source")
     parts = list(open_station_parts(config, BOTH, FIRST, LAST))
     assert len(parts) == (1 if lines == 100 else 2)
     assert [part.table["station_id"].nunique() for part in parts] == [2 // len(parts)] * len(parts)
