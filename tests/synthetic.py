@@ -24,7 +24,15 @@ from slams.config.schema import (
     StationVariableConfig,
 )
 
-__all__ = ["CHANNELS", "FIRST_DAY", "MOVING_AIR", "PERSISTENCE", "nature_run", "tiny_recipe"]
+__all__ = [
+    "CHANNELS",
+    "FIRST_DAY",
+    "MOVING_AIR",
+    "PERSISTENCE",
+    "gappy_recipe",
+    "nature_run",
+    "tiny_recipe",
+]
 
 FIRST_DAY = "2001-01-01"
 PERSISTENCE = 0.8
@@ -169,6 +177,22 @@ def tiny_recipe(directory: Path, source: str | Path, **data: object) -> Config:
         ),
         background=BackgroundConfig(lag=2),
     )
+
+
+def gappy_recipe(directory: Path, *gaps: tuple[slice, slice]) -> Config:
+    """Write a nature run whose OLR has gaps, and return a recipe that prepares it.
+
+    Args:
+        directory: Directory of the nature run and of the recipe's store.
+        gaps: Days and latitudes of each gap.
+    """
+    run = nature_run()
+    for days, rows in gaps:
+        run["outgoing_longwave_radiation"][{"time": days, "latitude": rows}] = np.nan
+    run.to_zarr(directory / "nature.zarr", zarr_format=3, consolidated=False)
+    config = tiny_recipe(directory, directory / "nature.zarr")
+    config.data.source.gaps = ["outgoing_longwave_radiation"]
+    return config
 
 
 def _waves(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:

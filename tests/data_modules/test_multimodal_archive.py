@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -14,7 +13,7 @@ from slams.config.schema import Config
 from slams.stages.data import multimodal
 from slams.stages.sources import prepare
 from tests.stages.commands import slams, study
-from tests.synthetic import CHANNELS, nature_run, tiny_recipe
+from tests.synthetic import CHANNELS, gappy_recipe
 
 OLR = CHANNELS.index("outgoing_longwave_radiation")
 
@@ -22,13 +21,9 @@ OLR = CHANNELS.index("outgoing_longwave_radiation")
 @pytest.fixture(scope="module")
 def gappy(tmp_path_factory: pytest.TempPathFactory) -> Config:
     """Return a recipe whose OLR has a gap on days 10 to 12 and on day 75."""
-    root = tmp_path_factory.mktemp("gaps")
-    run = nature_run()
-    for day, rows in ((slice(10, 13), slice(0, 5)), (slice(75, 76), slice(None))):
-        run["outgoing_longwave_radiation"][{"time": day, "latitude": rows}] = np.nan
-    run.to_zarr(root / "nature.zarr", zarr_format=3, consolidated=False)
-    config = tiny_recipe(root, root / "nature.zarr")
-    config.data.source.gaps = ["outgoing_longwave_radiation"]
+    config = gappy_recipe(
+        tmp_path_factory.mktemp("gaps"), (slice(10, 13), slice(0, 5)), (slice(75, 76), slice(None))
+    )
     prepare(config)
     return config
 

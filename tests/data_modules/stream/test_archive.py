@@ -6,7 +6,6 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import zarr
@@ -21,7 +20,7 @@ from slams.fields import Window
 from slams.stages.data import multimodal, trajectories
 from slams.stages.sources import prepare
 from tests.data_modules.store.rounding import rounded
-from tests.synthetic import nature_run, tiny_recipe
+from tests.synthetic import gappy_recipe
 
 PARTS = ("fields", "background", "time", "known", "background_known")
 
@@ -29,13 +28,9 @@ PARTS = ("fields", "background", "time", "known", "background_known")
 @pytest.fixture(scope="module")
 def gappy(tmp_path_factory: pytest.TempPathFactory) -> Config:
     """Return a recipe whose OLR has gaps."""
-    root = tmp_path_factory.mktemp("gaps")
-    run = nature_run()
-    for day, rows in ((slice(10, 13), slice(0, 5)), (slice(40, 41), slice(None))):
-        run["outgoing_longwave_radiation"][{"time": day, "latitude": rows}] = np.nan
-    run.to_zarr(root / "nature.zarr", zarr_format=3, consolidated=False)
-    config = tiny_recipe(root, root / "nature.zarr")
-    config.data.source.gaps = ["outgoing_longwave_radiation"]
+    config = gappy_recipe(
+        tmp_path_factory.mktemp("gaps"), (slice(10, 13), slice(0, 5)), (slice(40, 41), slice(None))
+    )
     prepare(config)
     return config
 
