@@ -247,6 +247,23 @@ class _Diverging(Denoiser):
         )
 
 
+class _Counting(Denoiser):
+    """Keeps the number of members of each evaluation."""
+
+    def __init__(self, inner: Denoiser) -> None:
+        super().__init__()
+        self.inner = inner
+        self.sizes: list[int] = []
+
+    @property
+    def schedule(self):
+        return self.inner.schedule
+
+    def forward(self, x_t, t, **condition):
+        self.sizes.append(len(x_t))
+        return self.inner(x_t, t)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("centred", [True, False])
 def test_some_members_are_what_they_are_among_all(kind: str, centred: bool) -> None:
@@ -266,6 +283,14 @@ def test_diverged_members_are_drawn_again_and_counted() -> None:
     samples = sample(_Diverging(problem.denoiser, 40.0), config, draw, 50)
     assert 0 < samples.diverged < 50
     assert samples.members.abs().max() < 50
+
+
+def test_members_are_drawn_again_by_a_denoiser_that_waits_for_no_other_process() -> None:
+    problem = dense_problem(0.3)
+    draw = noise_of(problem.shape, 50)
+    first, again = _Diverging(problem.denoiser, 40.0), _Counting(problem.denoiser)
+    samples = sample(first, SamplerSettings(steps=8), draw, 50, again=again)
+    assert set(again.sizes) == {samples.diverged}
 
 
 def test_members_that_always_diverge_are_an_error() -> None:

@@ -142,6 +142,19 @@ def test_padding_has_no_effect() -> None:
     assert float(together[..., south].abs().max()) == 0
 
 
+@pytest.mark.parametrize("kind", [Gain, ArchiveGain])
+def test_a_domain_does_not_depend_on_what_others_use(kind: type[Gain]) -> None:
+    """Domains with fewer observations, or fewer silent ones, are padded to the size of others."""
+    problem = Problem(80, silent=20 if kind is Gain else 0, half_width=1500.0)
+    domains = Domains.cover(GRID, 3000.0)
+    together = problem.gain(domains, kind=kind)
+    count = together.used.sum(dim=1)
+    assert int(count.min()) < int(count.max()) // 2
+    alone = [problem.gain(domains.part(k, len(domains)), kind=kind) for k in range(len(domains))]
+    total = sum(problem.increments(gain) for gain in alone)
+    torch.testing.assert_close(problem.increments(together), total, rtol=0, atol=1e-9)
+
+
 def test_equivalent_observations_agree_with_those_of_one_domain() -> None:
     problem = Problem(40, silent=12, half_width=math.inf)
     arguments = problem.images, problem.innovations[0], problem.variance
@@ -180,6 +193,19 @@ def test_the_space_of_the_archive_takes_observations_without_error() -> None:
     expected = problem.increments(problem.gain())
     found = problem.increments(problem.gain(kind=ArchiveGain))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
+
+
+def test_the_space_of_the_archive_enlarges_errors_with_the_distance_from_the_centre() -> None:
+    problem = Problem(30)
+    pole = torch.tensor([90.0], dtype=F64), torch.tensor([0.0], dtype=F64)
+    there = problem.observed.latitude, problem.observed.longitude
+    precision = localisation_matrix(GRID, pole, there, 3000.0, F64)[0] / problem.variance
+    y = problem.images
+    system = 39 * torch.eye(40) + (y * precision) @ y.T
+    days = torch.linalg.solve(system, (y * precision) @ problem.innovations.T)
+    expected = torch.einsum("nkg,nj->jkg", problem.anomalies, days)
+    found = problem.increments(problem.gain(kind=ArchiveGain))  # its centre is the pole
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
 
 
 def test_the_space_of_the_archive_leaves_out_what_is_beyond_reach() -> None:
