@@ -158,6 +158,26 @@ def test_a_point_without_errors_has_none_at_any_level() -> None:
         assert not one.observed.any()
 
 
+def test_biases_of_the_measured_levels_do_not_widen_those_between() -> None:
+    """Two neighbouring levels are wrong by different constants, which are no spread."""
+    draw = torch.Generator().manual_seed(3)
+    at = spread_levels(len(LEVELS), 6)
+    latent = [torch.randn(DAYS, 1, 1, 1, 4, generator=draw) + 5 * (-1) ** k for k in range(6)]
+    errors = LevelErrors(
+        LEVELS,
+        at,
+        [HalfTensor.of(x, (0, 1, 3, 4)) for x in latent],
+        [HalfTensor.of(x.flatten(1), (0,)) for x in latent],
+        torch.ones(6, 1),
+        CPU,
+    )
+    for one in errors:
+        assert float(one.latent.mean(dim=0).abs().max()) < 1e-4
+        # Days of the two levels: a difference of ten between them would look like correlation.
+        correlation = torch.corrcoef(one.latent[:, 0].T)
+        assert float((correlation - torch.eye(4)).abs().max()) < 0.3
+
+
 def test_levels_are_spread_from_the_first_to_the_last() -> None:
     assert spread_levels(16, 0) == spread_levels(16, 16) == spread_levels(16, 20) == [*range(16)]
     assert spread_levels(16, 6) == [0, 3, 6, 9, 12, 15]

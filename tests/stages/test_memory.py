@@ -103,6 +103,12 @@ def test_points_of_one_cell_are_averaged(tiny_config: Config) -> None:
     assert observed_points(config, shape)[0] == 288 * variables
     config.observations.superob = SuperobConfig("off")
     assert observed_points(config, shape)[0] == 10_000 * variables
+    # Of two points per cell one is enough: 1 - .75^2 of the cells are seen, not a quarter.
+    stations.count, stations.missing = 576, 0.75
+    config.observations.superob = SuperobConfig(5.0)
+    network, seen = observed_points(config, StoreShape(100, 4, 12, 24))
+    per_cell = 576 * variables / network
+    assert seen == pytest.approx(network * (1 - 0.75**per_cell))
 
 
 @pytest.mark.parametrize("most", [0, 7, 1500])
