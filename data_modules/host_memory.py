@@ -25,6 +25,7 @@ __all__ = ["HostMemory", "host_memory"]
 _SMALLER_BATCHES = "set fewer workers (data.num_workers), smaller batches or a smaller data.ahead"
 _REMEDIES = {
     "program": "set fewer workers (data.num_workers) or processes (trainer.devices)",
+    "archive": "use a machine with more memory: they are windows that are needed at once",
     "cache": "set data.cache=mmap",
     "batches": _SMALLER_BATCHES,
     "pinned": _SMALLER_BATCHES,

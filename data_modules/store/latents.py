@@ -33,11 +33,20 @@ from slams.normalisation import DAYS_PER_YEAR
 from slams.runtime.atomic import remove_store
 from slams.runtime.directories import exclusive
 
-__all__ = ["PIECE", "LatentStore", "wait_for_latents", "write_latents"]
+__all__ = ["LatentStore", "piece_of", "wait_for_latents", "write_latents"]
 
-# Windows that are encoded at a time, and that a chunk of the store holds.
-PIECE = 64
+# Most windows that are encoded at a time, and that a chunk of the store holds; most bytes of them.
+_PIECE, _PIECE_BYTES = 64, 2**29
 _VERSION = 1
+
+
+def piece_of(values: int) -> int:
+    """Return the number of windows that are encoded at a time.
+
+    Args:
+        values: Values of the fields of a window, float32.
+    """
+    return max(1, min(_PIECE, _PIECE_BYTES // (4 * values)))
 
 
 def write_latents(
@@ -52,8 +61,8 @@ def write_latents(
         path: Directory of the latent store.
         space: The VAE's latent space, with mean 0 and standard deviation 1 (raw latents).
         splits: Windows and backgrounds of `train`, `validation`, `train_lag_L` and
-            `train_turned_S`, by name, each in pieces of at most `PIECE` windows; one piece at a
-            time is in memory, and none is read if the store is kept.
+            `train_turned_S`, by name, each in pieces of `piece_of` windows; one piece at a time
+            is in memory, and none is read if the store is kept.
         key: Values on which the encodings depend, for example the VAE's run id.
 
     Returns:
@@ -150,7 +159,7 @@ def _append(group: zarr.Group, name: str, values: Tensor) -> None:
     if name in group:
         group[name].append(values.numpy())
     else:
-        chunks = (min(PIECE, len(values)), *values.shape[1:])
+        chunks = (min(_PIECE, len(values)), *values.shape[1:])
         group.create_array(name, data=values.numpy(), chunks=chunks)
 
 
@@ -165,12 +174,7 @@ def _encoded(space: LatentSpace, windows: Archive) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def _encode(space: LatentSpace, fields: Tensor, known: Tensor | None) -> Tensor:
-    parts = []
-    for start in range(0, len(fields), PIECE):
-        chunk = slice(start, start + PIECE)
-        mask = None if known is None else known[chunk]
-        parts.append(space.encode(fields[chunk], mask).cpu())
-    return torch.cat(parts)
+    return space.encode(fields, known).cpu()
 
 
 class LatentStore(Dataset[int]):

@@ -18,9 +18,9 @@ from slams.errors import UserError
 from slams.linalg import gain
 from slams.linalg.settings import LocalSettings
 from slams.observations import superobs
-from slams.stages import assimilation, memory
+from slams.stages import assimilation, memory, training
 from slams.stages import store_shape as store_shape_module
-from slams.stages.data import analysed_days
+from slams.stages.data import analysed_days, multimodal
 from slams.stages.memory import (
     AssimilationSizes,
     archive_positions,
@@ -245,3 +245,20 @@ def test_numbers_that_are_repeated_here_are_those_of_their_modules() -> None:
     assert memory._TEMPORARY == 10 * gain._TEMPORARY
     fewest = inspect.signature(season_days).parameters["minimum"].default
     assert fewest == memory._FEWEST
+
+
+def test_a_training_holds_no_more_windows_than_there_are(
+    tiny_config: Config, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[int] = []
+
+    def estimate(datamodule: object, batch_size: int, **stage: int) -> None:
+        held.append(stage["archive"])
+        raise KeyboardInterrupt  # the rest of the stage is not needed
+
+    monkeypatch.setattr(training, "host_memory", estimate)
+    windows = len(multimodal(tiny_config).splits["train"])
+    for stage in (training.train_vae, training.train_score):
+        with pytest.raises(KeyboardInterrupt):
+            stage(tiny_config, dry_run=True)
+    assert held == [5 * windows, 4 * min(windows, 64)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from data_modules.latent import LatentDataModule
 from data_modules.multimodal import MultimodalDataModule
-from data_modules.store.latents import PIECE, wait_for_latents, write_latents
+from data_modules.store.latents import piece_of, wait_for_latents, write_latents
 from slams.assimilators.base import Archive
 from slams.assimilators.degraded_backgrounds import mixed, unrelated_days
 from slams.config.schema import Config
@@ -21,7 +22,7 @@ from slams.runtime.ranks import is_rank_zero
 from slams.stages.data import trajectories
 from slams.stages.places import trained_directory
 
-__all__ = ["encode_windows"]
+__all__ = ["encode_windows", "windows_at_a_time"]
 
 
 def encode_windows(
@@ -74,6 +75,12 @@ def encode_windows(
     )
 
 
+def windows_at_a_time(config: Config, datamodule: MultimodalDataModule) -> int:
+    """Return the number of windows that are read and encoded at a time."""
+    store = datamodule.store
+    return piece_of(config.data.days * len(store.channels) * math.prod(store.grid.shape))
+
+
 def _splits(
     config: Config,
     datamodule: MultimodalDataModule,
@@ -81,16 +88,19 @@ def _splits(
     rolled: Sequence[int],
 ) -> Iterator[tuple[str, Iterator[Archive]]]:
     """Yield the name of each split and its windows, piece by piece; copies are read again."""
-    error = config.background.analysis_error
+    error, piece = config.background.analysis_error, windows_at_a_time(config, datamodule)
     train = datamodule.archive_reader()
-    yield "train", _pieces(train, error)
-    yield "validation", _pieces(_Validation(datamodule), error)
+    yield "train", _pieces(train, error, piece)
+    yield "validation", _pieces(_Validation(datamodule), error, piece)
     for lag in lags:
         other = replace(config, background=replace(config.background, lag=lag))
         older = trajectories(other, datamodule.store).archive_reader()
-        yield f"train_lag_{lag}", _pieces(older, error)
+        yield f"train_lag_{lag}", _pieces(older, error, piece)
     for cells in rolled:
-        yield f"train_turned_{cells}", (part.rolled(cells) for part in _pieces(train, error))
+        yield (
+            f"train_turned_{cells}",
+            (part.rolled(cells) for part in _pieces(train, error, piece)),
+        )
 
 
 class _Reader(Protocol):
@@ -119,13 +129,13 @@ class _Validation:
         return Archive(batch.fields, background, batch.time, batch.mask, known)
 
 
-def _pieces(reader: _Reader, error: float) -> Iterator[Archive]:
+def _pieces(reader: _Reader, error: float, piece: int) -> Iterator[Archive]:
     """Read windows piece by piece, with backgrounds as those of `degrade`."""
     first = reader.first_days
     unrelated = unrelated_days(first) if error else None
-    for at in torch.arange(len(first)).split(PIECE):
-        piece = reader.read(at)
+    for at in torch.arange(len(first)).split(piece):
+        part = reader.read(at)
         if unrelated is not None:
             other = reader.read(unrelated[at]).background
-            piece = replace(piece, background=mixed(piece.background, other, error))
-        yield piece
+            part = replace(part, background=mixed(part.background, other, error))
+        yield part

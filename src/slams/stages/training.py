@@ -13,7 +13,7 @@ from torch import Tensor
 from data_modules.host_memory import host_memory
 from data_modules.multimodal import MultimodalDataModule
 from data_modules.reanalysis import ReanalysisDataModule, read_batches
-from data_modules.store.latents import PIECE, LatentStore
+from data_modules.store.latents import LatentStore
 from slams.config.schema import Config
 from slams.modules.score import LatentScore, PixelScore
 from slams.modules.trainer import check_machine
@@ -25,7 +25,7 @@ from slams.runs.directory import RunDirectory
 from slams.runtime.ranks import is_rank_zero, say
 from slams.runtime.seeds import generator
 from slams.stages.data import fields_only, pixel, reanalysis, trajectories
-from slams.stages.encodings import encode_windows
+from slams.stages.encodings import encode_windows, windows_at_a_time
 from slams.stages.fitting import dry_run_step, fit
 from slams.stages.loading import load_vae, raw_space
 from slams.stages.memory import recipe_memory
@@ -62,7 +62,7 @@ def train_vae(config: Config, dry_run: bool = False) -> Path:
     datamodule = reanalysis(config, batch_size=config.vae.batch_size)
     values = len(datamodule.store.channels) * math.prod(datamodule.store.grid.shape)
     most = _COMPONENT_BYTES // (4 * config.data.window * values)
-    components = min(_COMPONENT_WINDOWS, max(most, 1))
+    components = min(_COMPONENT_WINDOWS, max(most, 1), len(datamodule.splits["train"]))
     _set_up(
         config,
         datamodule,
@@ -125,6 +125,7 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
     # Windows are cut out of the days of one analysis, from the first to the last, with backgrounds
     # that grow older from day to day.
     datamodule = trajectories(unobserved)
+    piece = windows_at_a_time(unobserved, datamodule)
     _set_up(
         config,
         datamodule,
@@ -132,7 +133,7 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
         stage="train score",
         dry_run=dry_run,
         # A piece of windows is encoded at a time; training uses the encodings of all.
-        archive=_PIECES * PIECE,
+        archive=_PIECES * min(piece, len(datamodule.splits["train"])),
         background=True,
         latents=_latent_values(config, datamodule),
     )
@@ -233,7 +234,7 @@ def _latent_values(config: Config, datamodule: MultimodalDataModule) -> int:
     score, vae = config.score, config.vae
     copies = 1 + len({*score.lags} - {config.background.lag}) + 2 * score.shifts
     train, validation = (len(datamodule.splits[name]) for name in ("train", "validation"))
-    height, width = (size // vae.factor for size in datamodule.grid.shape)
+    height, width = (-(-size // vae.factor) for size in datamodule.grid.shape)
     window = config.data.days * vae.latent_channels * height * width
     return 2 * window * (copies * train + validation)
 

@@ -12,7 +12,7 @@ import torch
 import zarr
 from torch import nn
 
-from data_modules.store.latents import LatentStore, wait_for_latents, write_latents
+from data_modules.store.latents import LatentStore, piece_of, wait_for_latents, write_latents
 from slams.assimilators.base import Archive
 from slams.errors import UserError
 from tests.data_modules.latent_windows import KEY, archive, space, write
@@ -44,6 +44,13 @@ def test_latents_are_standardised_over_the_training_windows(store: Path) -> None
         torch.testing.assert_close(part.background, expected)
     season = (9000.0 + torch.arange(70)) / 365.2425 % 1
     torch.testing.assert_close(train.season, season)
+
+
+def test_windows_of_fine_grids_are_encoded_fewer_at_a_time() -> None:
+    assert piece_of(12 * 120 * 240) == 64
+    # 66 MB each: eight are half a gigabyte.
+    assert piece_of(16 * 721 * 1440) == 8
+    assert piece_of(10**9) == 1
 
 
 def test_missing_values_are_encoded_as_missing(tmp_path: Path) -> None:
