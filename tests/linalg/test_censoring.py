@@ -12,7 +12,7 @@ from slams.linalg.solution import factorise
 
 
 def ordered(s: Tensor, silent: Tensor) -> tuple[Tensor, Tensor, int]:
-    """Return the factor with the silent observations last, their order, and how many speak."""
+    """Return the factor, silent observations last, the order, and the number of the others."""
     order = torch.argsort(silent.to(torch.int8), stable=True)
     return factorise(s[order][:, order]), order, int((~silent).sum())
 

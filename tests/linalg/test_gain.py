@@ -124,7 +124,7 @@ def test_silent_observations_are_at_most_a_tenth_of_a_selection() -> None:
     problem = Problem(300, silent=200, half_width=math.inf)
     gain = problem.gain(Domains.cover(GRID, 4000.0), limit=30)
     silent = problem.observed.silent[gain.index] & gain.used
-    # Of both kinds together; the rest is for those that speak.
+    # Of both kinds together; the rest is for those that are not silent.
     assert bool((silent.sum(dim=1) == 2).all())
     assert bool(((gain.used & ~silent).sum(dim=1) == 28).all())
 

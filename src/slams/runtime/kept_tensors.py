@@ -1,7 +1,7 @@
 """Tensors that take long to compute and are kept for a later use, by what they depend on.
 
 A key is a path of three parts, `kind/fingerprint/name`; the fingerprint stands for everything that
-the tensors depend on. Code that computes tensors knows `KeptTensors` alone; where they are kept is
+the tensors depend on. Code that computes tensors uses `KeptTensors` alone; where they are kept is
 the choice of whoever calls it: in memory, or in files that processes share.
 
 A file is written once and memory-mapped on reading. It is damaged if its checksum does not match;
