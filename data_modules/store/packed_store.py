@@ -8,8 +8,9 @@ fields are rounded to 1/32 standard deviation.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,12 +25,22 @@ from data_modules.store.training_store import TrainingStore, shard_steps
 from data_modules.store.writing import write_coordinates, write_elevation, write_statistics
 from slams.normalisation import Normaliser
 
-__all__ = ["write_packed"]
+__all__ = ["write_packed", "write_states"]
 
 # Days that are packed at a time; limits the memory, not the result.
 _BLOCK = 16
 # Attributes of the original that the copy keeps.
-_KEPT = ("absent", "gaps", "fingerprint", "recipe", "sources", "source", "time", "repairs")
+_KEPT = (
+    "absent",
+    "gaps",
+    "fingerprint",
+    "recipe",
+    "sources",
+    "source",
+    "time",
+    "repairs",
+    "statistics_days",
+)
 
 
 def write_packed(
@@ -51,7 +62,43 @@ def write_packed(
             store itself.
         origin: Store whose identity the copy keeps; by default the store itself.
     """
-    attributes = (origin or store).attributes
+    normaliser = store.normaliser()
+
+    def packed(chunk: slice) -> np.ndarray:
+        some = days[chunk]
+        parts = [
+            _packed(normaliser, sources or (store,), some[i : i + _BLOCK])
+            for i in range(0, len(some), _BLOCK)
+        ]
+        return np.concatenate(parts)
+
+    attributes = {**(origin or store).attributes, "statistics_days": list(statistics_days)}
+    _write(path, store, days, packed, attributes)
+
+
+def write_states(
+    path: Path, store: TrainingStore, days: np.ndarray, states: np.ndarray, fingerprint: str
+) -> None:
+    """Write states of other origin than a store's (forecasts) in the layout of a packed copy.
+
+    Args:
+        path: Directory of the copy, which does not exist.
+        store: The store; its channels, grid, terrain and statistics are those of the copy.
+        days: `(n,)` days since 1970-01-01 00 UTC, increasing.
+        states: `(n, C, H, W)` int16, packed anomalies (`data_modules.store.packing.pack`).
+        fingerprint: Identity of the states.
+    """
+    attributes = {**store.attributes, "fingerprint": fingerprint}
+    _write(path, store, days, lambda chunk: states[chunk], attributes)
+
+
+def _write(
+    path: Path,
+    store: TrainingStore,
+    days: np.ndarray,
+    packed: Callable[[slice], np.ndarray],
+    attributes: Mapping[str, Any],
+) -> None:
     group = zarr.open_group(str(path), mode="w", zarr_format=3)
     write_coordinates(group, days, store.grid)
     if store.elevation is not None:
@@ -74,14 +121,9 @@ def write_packed(
         attributes={"units": f"{STEP} standard deviations of the anomaly"},
         config={"write_empty_chunks": True},
     )
-    normaliser = store.normaliser()
     for start in range(0, len(days), steps):
-        chunk = days[start : start + steps]
-        parts = [
-            _packed(normaliser, sources or (store,), chunk[i : i + _BLOCK])
-            for i in range(0, len(chunk), _BLOCK)
-        ]
-        fields[start : start + len(chunk)] = np.concatenate(parts)
+        chunk = slice(start, min(start + steps, len(days)))
+        fields[chunk] = packed(chunk)
     write_manifest(path, group, {})
     put_attributes(
         group,
@@ -90,7 +132,6 @@ def write_packed(
             "slams_store": PACKED_VERSION,
             "status": "complete",
             "channels": [c.name for c in store.channels],
-            "statistics_days": list(statistics_days),
             "packing": {"step": STEP},
         },
     )

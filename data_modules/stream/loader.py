@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from data_modules.stream.samplers import BlockShuffleSampler, ShardSampler
+from data_modules.stream.samplers import BlockShuffleSampler, EpochSampler, ShardSampler
 from slams.errors import UserError
 
 if TYPE_CHECKING:  # takes seconds, which every worker would spend
@@ -65,7 +65,7 @@ class StreamLoader(DataLoader):
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         self._delivered, self._resumed = self._resumed, 0
-        if isinstance(self.sampler, BlockShuffleSampler):
+        if isinstance(self.sampler, EpochSampler):
             self.sampler.resume(self._epoch, self._delivered * (self.batch_size or 1))
         with ExitStack() as stack:
             batches = super().__iter__()
@@ -133,6 +133,7 @@ def stream_loader(
     whole: bool = False,
     workers: int = 0,
     ahead: int = 0,
+    order: EpochSampler | None = None,
 ) -> StreamLoader:
     """Return a loader of windows, shared by the ranks.
 
@@ -145,10 +146,11 @@ def stream_loader(
         whole: Whether every rank reads all windows.
         workers: Number of processes that read; 0 reads in this one.
         ahead: Batches that a thread, or each worker, reads ahead; 0 for none.
+        order: Sampler to use instead, of whole batches; it has the ranks already.
     """
     trainer = None if whole else module.trainer
     rank, world = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
-    sampler: BlockShuffleSampler | ShardSampler = ShardSampler(len(dataset), rank, world)
+    sampler: EpochSampler | ShardSampler = order or ShardSampler(len(dataset), rank, world)
     if blocks is not None:
         sampler = BlockShuffleSampler(blocks, module.seed, rank, world)
     return StreamLoader(

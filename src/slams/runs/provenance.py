@@ -27,10 +27,17 @@ __all__ = [
 ]
 
 _PACKAGES = ("torch", "lightning", "torchmetrics", "azula", "zarr", "xarray", "mlflow")
+# What a trained filter is used for.
+_FILTER_USE = ("filter.output", "filter.start", "filter.lead")
 # Keys that a trained network depends on.
 _VAE = ("seed", "data", "vae")
 _SCORE = (*_VAE, "score", "background")
-_TRAINED = {"vae": _VAE, "score": _SCORE, "score_pixel": ("seed", "data", "score", "background")}
+_TRAINED = {
+    "filter": ("seed", "data", "filter", "observations"),
+    "vae": _VAE,
+    "score": _SCORE,
+    "score_pixel": ("seed", "data", "score", "background"),
+}
 # Keys that change how fast a run is, where it lies or how it is shown, but not its results.
 _NEVER = (
     "data.num_workers",
@@ -46,7 +53,13 @@ _NEVER = (
     "data.splits.reserved",
     "data.splits.final",
 )
-_NOT_TRAINING = (*_NEVER, "data.splits.test", "data.test_cases", "data.condition_only")
+_NOT_TRAINING = (
+    *_NEVER,
+    "data.splits.test",
+    "data.test_cases",
+    "data.condition_only",
+    *_FILTER_USE,
+)
 _NOT_ASSIMILATION = (
     *_NEVER,
     "experiment",
@@ -57,6 +70,8 @@ _NOT_ASSIMILATION = (
     "report",
     "simulate",
     "ablation",
+    # An assimilation depends on the store that a filter has written, not on the filter.
+    "filter",
 )
 
 
@@ -80,7 +95,7 @@ def run_difference(
     """Find the first key in which two recipes differ, of those that a stage depends on.
 
     Args:
-        stage: `vae`, `score`, `score_pixel` or `assimilation`.
+        stage: `filter`, `vae`, `score`, `score_pixel` or `assimilation`.
         found: The recipe of an earlier run as a plain tree. A key that it lacks because it is
             older than the key counts as having the default value.
         recipe: The recipe at hand, as a plain tree.
@@ -95,11 +110,15 @@ def network_difference(
 
     Data, seed and background may differ: one network serves many assimilations.
     """
-    sections = () if stage == "score_pixel" else ("vae",)
+    sections = () if stage in ("score_pixel", "filter") else ("vae",)
+    if stage == "filter":
+        sections = ("filter",)
     # A recipe describes one score model: that of its `score.space`.
     if stage == ("score_pixel" if recipe["score"]["space"] == "pixel" else "score"):
         sections = (*sections, "score")
-    return _first(found, recipe, lambda key: _inside(key, sections))
+    return _first(
+        found, recipe, lambda key: _inside(key, sections) and not _inside(key, _FILTER_USE)
+    )
 
 
 def inputs_fingerprint(stage: str, recipe: Mapping[str, Any]) -> str:

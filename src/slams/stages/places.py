@@ -43,6 +43,7 @@ __all__ = [
 ERRORS = "denoising_errors"
 # Stage -> verb.
 _VERBS = {
+    "filter": "train filter",
     "vae": "train vae",
     "score": "train score",
     "score_pixel": "train score",

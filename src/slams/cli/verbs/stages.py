@@ -96,6 +96,38 @@ def train_score() -> Stage:
 
 
 @stage_verb(
+    "train filter",
+    "train the learned filter, which forecasts from past observations",
+    order=44,
+    sections=("filter", "observations", "trainer"),
+)
+def train_filter() -> Stage:
+    """Train a recurrent network that estimates each day from all observations so far.
+
+    A run that was killed continues from its last checkpoint; a finished run is kept.
+    """
+    from slams.stages.filtering import train_filter
+
+    return train_filter
+
+
+@stage_verb(
+    "filter",
+    "forecast every day from the observations before, with the learned filter",
+    order=46,
+    sections=("filter",),
+)
+def filter_days() -> Stage:
+    """Run the learned filter through the days of the splits and write its forecasts.
+
+    They are a training store, which recipes name in background.path with background.kind=file.
+    """
+    from slams.stages.filtering import filter_days
+
+    return filter_days
+
+
+@stage_verb(
     "assimilate",
     "analyse the test period with every method and score the analyses",
     order=50,

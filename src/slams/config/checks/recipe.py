@@ -30,6 +30,7 @@ _SPLITS = {
     "prepare": ("train",),
     "train vae": ("train", "validation"),
     "train score": ("train", "validation"),
+    "train filter": ("train", "validation"),
     "assimilate": ("test",),
     "report": ("test",),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from slams.config.paths import WRITTEN_PATH
 from slams.plugins.keys import (
     DISTINCT,
     NOT_EMPTY,
@@ -19,6 +20,7 @@ from slams.plugins.keys import (
 )
 
 __all__ = [
+    "FilterConfig",
     "OptimizerConfig",
     "ScoreConfig",
     "VAEConfig",
@@ -121,3 +123,46 @@ class ScoreConfig:
     # Training windows per batch, on each process.
     batch_size: int = key(16, at_least(1))
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+
+
+@dataclass
+class FilterConfig:
+    """The learned filter: forecasts of each day from the observations of the days before."""
+
+    # Training store that `slams filter` writes: a forecast of each day, to be named as
+    # `background.path` with `background.kind: file`.
+    output: str = key("", WRITTEN_PATH)
+    # Where each cycle starts from: `climatology`, or `truth`, the true state of its first day
+    # (to see how long a start is remembered).
+    start: str = key("climatology", one_of("climatology", "truth"))
+    # Days from the last observations used to the day that is forecast.
+    lead: int = key(1, at_least(1))
+    # Widths of the U-Net, one per resolution, the first that of blocks of `factor` grid points.
+    channels: list[int] = key([64, 128, 192], NOT_EMPTY, each(at_least(1)), _WIDTHS)
+    # Residual blocks per resolution, on the way down and on the way up.
+    blocks: int = key(2, at_least(1))
+    # Size of the vector of season and age that scales and shifts the features of each block.
+    embedding: int = key(64, at_least(1), that(lambda v: v % 2 == 0, "an even number"))
+    # Channels of the hidden state that is carried from day to day.
+    hidden: int = key(64, at_least(1))
+    # Size of a block in grid points in each direction.
+    factor: int = key(2, at_least(1))
+    # Probability that a feature inside a block is dropped in training; 0 for none.
+    dropout: float = key(0.0, SHARE)
+    # Weights of variables in the training loss, 1 where none is given.
+    weights: dict[str, float] = field(default_factory=lambda: {"temperature": 3.0})
+    # Days of each stream in a batch; gradients reach back to the first of them.
+    days: int = key(2, at_least(1))
+    # Days after which a stream starts again from the climatology, elsewhere.
+    stretch: int = key(120, at_least(1))
+    # Probability per day and stream that a modality is hidden in training.
+    observation_dropout: float = key(0.05, SHARE)
+    # Probability per day and stream that nothing is observed for `outage_days` days.
+    outages: float = key(0.01, SHARE)
+    # Length of these outages: forecasts of so many days are learned from them.
+    outage_days: int = key(5, at_least(1))
+    # Streams per batch, on each process.
+    batch_size: int = key(8, at_least(1))
+    optimizer: OptimizerConfig = field(
+        default_factory=lambda: OptimizerConfig(learning_rate=8e-4, weight_decay=1e-2, steps=5000)
+    )

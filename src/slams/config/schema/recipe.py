@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from slams.config.paths import DIRECTORY, NAMES, WRITTEN_PATH
 from slams.config.schema.assimilation import AssimilationConfig
 from slams.config.schema.data import DataConfig
-from slams.config.schema.networks import ScoreConfig, VAEConfig
+from slams.config.schema.networks import FilterConfig, ScoreConfig, VAEConfig
 from slams.config.schema.observations import BackgroundConfig, ObservationsConfig
 from slams.config.schema.running import (
     AblationConfig,
@@ -42,6 +42,7 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     observations: ObservationsConfig = field(default_factory=ObservationsConfig)
     background: BackgroundConfig = field(default_factory=BackgroundConfig)
+    filter: FilterConfig = field(default_factory=FilterConfig)
     vae: VAEConfig = field(default_factory=VAEConfig)
     score: ScoreConfig = field(default_factory=ScoreConfig)
     # Experiment whose trained VAE and score are used ("" for this one's own).

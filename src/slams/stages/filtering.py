@@ -1,0 +1,237 @@
+"""The learned filter of a recipe: train it, and let it forecast every day of the splits."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data_modules.multimodal import MultimodalDataModule
+from data_modules.sequences import SequenceDataModule
+from data_modules.store.packed_store import write_states
+from data_modules.store.packing import pack
+from data_modules.store.writing import canonical_json
+from data_modules.stream.windows import WindowDataset
+from slams.config.schema import BackgroundConfig, Config
+from slams.errors import UserError
+from slams.fields import Batch
+from slams.metrics.scores import level_groups
+from slams.modules.learned_filter import LearnedFilter
+from slams.modules.trainer import check_machine
+from slams.observations.gridded import observed_channels
+from slams.runs.directory import RunDirectory
+from slams.runtime.heartbeat import Heartbeat
+from slams.runtime.ranks import say
+from slams.stages.data import multimodal
+from slams.stages.fitting import dry_run_step, fit
+from slams.stages.places import data_request, finished_run, trained_directory
+from slams.stages.running import run_stage
+from slams.tracking.runs import Tracker
+
+__all__ = ["filter_days", "train_filter"]
+
+# Days of each cycle in a dry run.
+_DRY_DAYS = 3
+
+
+def train_filter(config: Config, dry_run: bool = False) -> Path:
+    """Train the learned filter of a recipe; continue a killed run, keep a finished one.
+
+    Args:
+        config: The recipe.
+        dry_run: Whether only to build everything, run one batch, print shapes, memory and time.
+
+    Returns:
+        The run directory.
+    """
+    settings = config.filter
+    datamodule = SequenceDataModule(
+        config.data,
+        config.observations,
+        config.seed,
+        step=settings.days,
+        stretch=settings.stretch,
+        streams=settings.batch_size,
+    )
+    if not dry_run:
+        check_machine(config.trainer)
+    datamodule.setup("fit")
+    torch.manual_seed(config.seed)
+    module = LearnedFilter(
+        settings,
+        datamodule.channels,
+        datamodule.grid,
+        datamodule.normaliser.sd,
+        _observed(datamodule),
+    )
+    request = data_request(config, module.stage, datamodule)
+    if dry_run:
+        window = next(iter(datamodule.train_dataloader()))
+        batch = datamodule.on_after_batch_transfer(window, 0)
+        shape = batch.fields.shape
+        dry_run_step(config.trainer, module, shape, lambda: module.batch_loss(batch).sum())
+        return request.path
+    RunDirectory.check(request)
+
+    def work(run: RunDirectory, tracker: Tracker) -> None:
+        fit(config, module, settings.optimizer, datamodule, run, tracker)
+        errors = module.forecast_error.compute()
+        for variable, index in level_groups(datamodule.channels).items():
+            if bool(errors[index].isfinite().all()):
+                say(f"validation, forecast of one day: {variable} {errors[index].mean():.3f}")
+
+    return run_stage(config, request, work)
+
+
+def filter_days(config: Config, dry_run: bool = False) -> Path:
+    """Forecast every day of the recipe's splits from the observations before, and write them.
+
+    Each piece of a split is a cycle of its own that starts from `filter.start`. Reserved test days
+    are left out unless the recipe declares a final measurement.
+
+    Args:
+        config: The recipe; `filter.output` is the store that is written.
+        dry_run: Whether only to forecast the first days and print their cost, without writing.
+
+    Returns:
+        The store.
+
+    Raises:
+        UserError: The output has no name or exists, or the filter has not been trained for these
+            observations.
+    """
+    output = Path(config.filter.output)
+    if not config.filter.output:
+        raise UserError(
+            "key 'filter.output': found nothing, expected the training store to write, which "
+            "recipes name in background.path with background.kind=file"
+        )
+    if output.exists() and config.resume != "overwrite":
+        raise UserError(
+            f"key 'filter.output': {output} exists; name another store, or write this one again "
+            f"with resume=overwrite"
+        )
+    run = finished_run(config, "filter")
+    data = replace(config.data, window=1, trajectory=0, test_cases=0)
+    climatology = BackgroundConfig(kind="climatology")
+    datamodule = multimodal(replace(config, data=data, background=climatology))
+    checkpoint = trained_directory(config, "filter") / "checkpoints" / "best.ckpt"
+    module = LearnedFilter.load(checkpoint, datamodule.channels, datamodule.grid)
+    observed = _observed(datamodule)
+    if observed != module.observed:
+        names = [
+            [datamodule.channels[i].name for i in some] for some in (observed, module.observed)
+        ]
+        raise UserError(
+            f"key 'observations': {', '.join(names[0])} are observed, but the filter in "
+            f"{checkpoint.parent.parent} was trained with {', '.join(names[1])}; train it again"
+        )
+    cycles = _cycles(datamodule, final=config.data.splits.final)
+    if dry_run:
+        return _dry_run(config, datamodule, module, cycles)
+    order = np.sort(np.concatenate(cycles))
+    partial = output.with_name(output.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    scratch = partial.with_name(partial.name + ".npy")
+    shape = (len(order), len(datamodule.channels), *datamodule.grid.shape)
+    states = np.lib.format.open_memmap(scratch, mode="w+", dtype=np.int16, shape=shape)
+    with Heartbeat("filter", config.trainer.log_every_seconds) as heartbeat:
+        forecasts = _forecasts(config, datamodule, module, cycles)
+        for number, (positions, forecast) in enumerate(forecasts):
+            states[np.searchsorted(order, positions)] = pack(forecast.numpy())
+            heartbeat.note(f"day {number} of {max(map(len, cycles))}, {len(cycles)} cycles")
+        settings = {"start": config.filter.start, "lead": config.filter.lead}
+        made_of = [run.run_id, datamodule.store.fingerprint, settings, asdict(config.observations)]
+        identity = hashlib.sha256(canonical_json([*made_of, config.seed]).encode()).hexdigest()
+        write_states(partial, datamodule.store, datamodule.store.time[order], states, identity)
+    shutil.rmtree(output, ignore_errors=True)
+    os.replace(partial, output)
+    scratch.unlink()
+    say(f"{output}: forecasts of {len(order)} days by {len(cycles)} cycles")
+    return output
+
+
+def _dry_run(
+    config: Config,
+    datamodule: MultimodalDataModule,
+    module: LearnedFilter,
+    cycles: Sequence[np.ndarray],
+) -> Path:
+    """Forecast a few days of each cycle and print their cost."""
+    short = [cycle[:_DRY_DAYS] for cycle in cycles]
+    started = time.perf_counter()
+    for _ in _forecasts(config, datamodule, module, short):
+        pass
+    seconds = (time.perf_counter() - started) / sum(map(len, short))
+    total = sum(map(len, cycles))
+    say(
+        f"dry run of filter: {total} days in {len(cycles)} cycles, {seconds:.3f} s per day; all "
+        f"of them would take about {seconds * total / 60:.0f} min"
+    )
+    return Path(config.filter.output)
+
+
+def _observed(datamodule: MultimodalDataModule) -> list[int]:
+    shape = (len(datamodule.channels), *datamodule.grid.shape)
+    return observed_channels(datamodule.operators().values(), shape)
+
+
+def _cycles(datamodule: MultimodalDataModule, final: bool) -> list[np.ndarray]:
+    """Return the positions in the store of the days of each cycle, the longest cycle first."""
+    cycles = []
+    for name, period in datamodule.periods.items():
+        if name == "reserved" or (name == "test" and datamodule.reserved and not final):
+            continue
+        piece = period.pieces_of(datamodule.store.time)
+        cycles += [np.flatnonzero(piece == number) for number in range(len(period.pieces))]
+    return sorted(cycles, key=len, reverse=True)
+
+
+@torch.no_grad()
+def _forecasts(
+    config: Config,
+    datamodule: MultimodalDataModule,
+    module: LearnedFilter,
+    cycles: Sequence[np.ndarray],
+) -> Iterator[tuple[np.ndarray, Tensor]]:
+    """Yield positions of days and their forecasts, normalised `(n, C, H, W)`, cycle beside cycle.
+
+    A forecast of day `t` has the observations of days up to `t - lead`.
+    """
+    lead = config.filter.lead
+    dataset = WindowDataset(datamodule.store, np.concatenate(cycles), 1)
+    offsets = np.cumsum([0, *map(len, cycles[:-1])])
+
+    def read(step: int) -> Batch:
+        # Cycles are sorted by length: those that go on come first.
+        going_on = sum(step < len(cycle) for cycle in cycles)
+        return datamodule.assemble(dataset.read((offsets[:going_on] + step).tolist()))
+
+    def days(step: int) -> np.ndarray:
+        return np.array([cycle[step] for cycle in cycles if step < len(cycle)])
+
+    first = read(0)
+    truth = first.fields[:, 0] if config.filter.start == "truth" else None
+    ahead = memory = module.network.start(len(cycles), truth)
+    for step in range(lead):
+        if step:
+            ahead = module.without_observations(ahead, first.time[:, 0] + step - 1)
+        found = days(step)
+        yield found, ahead.forecast[: len(found)]
+    for step in range(len(cycles[0]) - lead):
+        batch = read(step)
+        _, memory = module.step(memory.first(len(batch)), batch, 0)
+        ahead = memory
+        for later in range(1, lead):
+            ahead = module.without_observations(ahead, batch.time[:, 0] + later)
+        found = days(step + lead)
+        yield found, ahead.forecast[: len(found)]
