@@ -69,8 +69,8 @@ def gridded_innovations(
             # A gauge that reads the bound says only that the value is not above it.
             silent = (one.values[:, day] <= one.bound) & (departure > 0)
             departure = torch.where(silent, 0.0, departure)
-        precision = precision + one.operator.adjoint(inverse)
-        pull = pull + one.operator.adjoint(inverse * departure)
+        precision += one.operator.adjoint(inverse)
+        pull += one.operator.adjoint(inverse * departure)
     index = list(channels)
     precision = precision[:, index] * sd[index].square()
     pull = pull[:, index] * sd[index]

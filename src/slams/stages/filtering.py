@@ -127,12 +127,13 @@ def filter_days(config: Config, dry_run: bool = False) -> Path:
     module = LearnedFilter.load(checkpoint, datamodule.channels, datamodule.grid)
     observed = _observed(datamodule)
     if observed != module.observed:
-        names = [
-            [datamodule.channels[i].name for i in some] for some in (observed, module.observed)
-        ]
+        found, expected = (
+            ", ".join(datamodule.channels[i].name for i in some)
+            for some in (observed, module.observed)
+        )
         raise UserError(
-            f"key 'observations': {', '.join(names[0])} are observed, but the filter in "
-            f"{checkpoint.parent.parent} was trained with {', '.join(names[1])}; train it again"
+            f"key 'observations': found observations of {found}, expected those that the filter "
+            f"in {checkpoint.parent.parent} was trained with, of {expected}; train it again"
         )
     cycles = _cycles(datamodule, final=config.data.splits.final)
     if dry_run:

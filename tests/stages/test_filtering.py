@@ -1,0 +1,143 @@
+"""The learned filter from the command line: train, forecast, and analyse from the forecasts."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from data_modules.store.training_store import TrainingStore
+from slams.config.loading import to_yaml
+from slams.config.schema import BackgroundConfig, Config, FilterConfig, OptimizerConfig
+from tests.stages.commands import slams, study
+
+
+@pytest.fixture(scope="module")
+def filtered(
+    tmp_path_factory: pytest.TempPathFactory, tiny_source: Path, tiny_prepared: Path
+) -> Config:
+    """Return a recipe whose filter is trained and has written its forecasts."""
+    root = tmp_path_factory.mktemp("filter")
+    config = study(root, tiny_source)
+    shutil.copytree(tiny_prepared, config.data.store)
+    config.filter = FilterConfig(
+        output=str(root / "forecasts.zarr"),
+        channels=[16],
+        blocks=1,
+        embedding=8,
+        hidden=8,
+        stretch=20,
+        batch_size=2,
+        optimizer=OptimizerConfig(steps=120, warmup_steps=20, learning_rate=3e-3, ema=0.9),
+    )
+    write(config)
+    assert slams(root / "recipe.yaml", "train filter", "--dry-run") == 0
+    assert slams(root / "recipe.yaml", "train filter") == 0
+    assert slams(root / "recipe.yaml", "filter", "--dry-run") == 0
+    assert not Path(config.filter.output).exists()
+    assert slams(root / "recipe.yaml", "filter") == 0
+    return config
+
+
+def write(config: Config, name: str = "recipe.yaml") -> Path:
+    path = Path(config.runs).parent / name
+    path.write_text(to_yaml(config))
+    return path
+
+
+def errors(config: Config, path: str, days: slice) -> tuple[float, float]:
+    """Return the rms error of forecasts and of the climatology, normalised temperature."""
+    store, forecasts = TrainingStore.open(config.data.store), TrainingStore.open(path)
+    index = np.searchsorted(store.time, forecasts.time)[days]
+    normaliser = store.normaliser()
+    import torch
+
+    time = torch.from_numpy(store.time[index])[None]
+    climatology = normaliser.climatology(time)
+    truth = normaliser.normalise(torch.from_numpy(store.read(index))[None], climatology)
+    guess = normaliser.normalise(
+        torch.from_numpy(forecasts.read(np.arange(len(forecasts.time))[days]))[None], climatology
+    )
+    return float((guess - truth)[:, :, :2].square().mean().sqrt()), float(
+        truth[:, :, :2].square().mean().sqrt()
+    )
+
+
+def test_forecasts_from_observations_alone_are_better_than_the_climatology(filtered):
+    forecasts = TrainingStore.open(filtered.filter.output)
+    # 70 days of training, 12 of validation, 24 of test.
+    assert len(forecasts.time) == 106
+    found, climatology = errors(filtered, filtered.filter.output, slice(75, 106))
+    assert found < 0.9 * climatology
+
+
+def test_a_cycle_starts_from_the_climatology(filtered):
+    found, climatology = errors(filtered, filtered.filter.output, slice(0, 1))
+    assert found == pytest.approx(climatology, rel=0.01)
+
+
+def test_methods_start_from_the_forecasts(filtered, capsys):
+    config = filtered
+    config.background = BackgroundConfig(kind="file", path=config.filter.output)
+    config.assimilation.methods = ["climatology", "background", "optimal_interpolation"]
+    config.assimilation.modality_study = 0
+    recipe = write(config, "cycle.yaml")
+    assert slams(recipe, "assimilate") == 0
+    results = pd.read_parquet(Path(config.runs) / "tiny" / "assimilation" / "results.parquet")
+    rmse = results[(results.variable == "temperature") & (results.metric == "rmse")]
+    mean = rmse.groupby("method")["value"].mean()
+    assert mean["optimal_interpolation"] < mean["background"] < mean["climatology"]
+
+
+def test_forecasts_do_not_depend_on_the_truth_of_their_day_or_later(filtered):
+    """A change of the last day changes no forecast."""
+    root = Path(filtered.runs).parent
+    store = TrainingStore.open(filtered.data.store)
+    again = str(root / "again.zarr")
+    recipe = write(filtered)
+    words = [f"filter.output={again}", "data.splits.test=[2001-03-28,2001-04-10]"]
+    assert slams(recipe, "filter", *words) == 0
+    short, whole = TrainingStore.open(again), TrainingStore.open(filtered.filter.output)
+    assert len(short.time) == len(whole.time) - 10 < len(store.time)
+    np.testing.assert_array_equal(short.read(slice(0, None)), whole.read(slice(0, 96)))
+
+
+def test_a_longer_lead_is_worse_and_a_start_from_the_truth_better(filtered):
+    root, recipe = Path(filtered.runs).parent, write(filtered)
+    late, true = str(root / "late.zarr"), str(root / "true.zarr")
+    assert slams(recipe, "filter", f"filter.output={late}", "filter.lead=3") == 0
+    assert slams(recipe, "filter", f"filter.output={true}", "filter.start=truth") == 0
+    days = slice(75, 106)
+    assert errors(filtered, late, days)[0] > errors(filtered, filtered.filter.output, days)[0]
+    first = slice(0, 1)
+    assert errors(filtered, true, first)[0] < 0.05
+    # The start is forgotten: at the end of the training period both cycles are the same.
+    one, other = TrainingStore.open(true), TrainingStore.open(filtered.filter.output)
+    np.testing.assert_allclose(one.read([69])[0, :2], other.read([69])[0, :2], atol=0.5)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["filter.output="], "key 'filter.output': found nothing"),
+        ([], "exists; name another store, or write this one again with resume=overwrite"),
+        (["filter.output=new.zarr", "observations.use=[satellite]"], "was trained with, of temperature@850"),
+        (["filter.output=new.zarr", "filter.hidden=16"], "filter.hidden"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(filtered, capsys, words, message):
+    assert slams(write(filtered), "filter", *words) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_reserved_test_days_are_left_out_unless_the_recipe_is_final(filtered):
+    root, recipe = Path(filtered.runs).parent, write(filtered)
+    held = "data.splits.reserved=[2001-03-28,2001-04-20]"
+    for final, days in (("false", 82), ("true", 106)):
+        output = root / f"final_{final}.zarr"
+        words = [f"filter.output={output}", held, f"data.splits.final={final}"]
+        assert slams(recipe, "filter", *words) == 0
+        assert len(TrainingStore.open(output).time) == days
