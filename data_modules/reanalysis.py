@@ -247,7 +247,7 @@ class ReanalysisDataModule(LightningDataModule):
         if len(kept) == 0:
             config = provider.config
             needed = (
-                f"states of the same days in {config.path}"
+                f"states of the same days in {config.store}"
                 if config.kind == "file"
                 else f"a state {config.lag} days before (background.lag) in the store"
             )

@@ -175,15 +175,15 @@ def _persistence(
 def _open_states(config: BackgroundConfig, store: TrainingStore) -> TrainingStore:
     if not config.path:
         raise UserError("background.path: found nothing, expected the background's store")
-    states = TrainingStore.open(config.path, [c.name for c in store.channels])
+    states = TrainingStore.open(config.store, [c.name for c in store.channels])
     if states.grid.fingerprint != store.grid.fingerprint:
         raise UserError(
-            f"background.path: {config.path} has a grid of {states.grid.shape}, training store "
+            f"background.path: {config.store} has a grid of {states.grid.shape}, training store "
             f"{store.path} one of {store.grid.shape}, expected the same"
         )
     if states.fingerprint == store.fingerprint:
         raise UserError(
-            f"background.path: {config.path} is the verifying truth itself, expected states "
+            f"background.path: {config.store} is the verifying truth itself, expected states "
             f"that do not depend on it"
         )
     return states

@@ -108,7 +108,7 @@ def test_forecasts_do_not_depend_on_the_truth_of_their_day_or_later(filtered):
 def test_a_longer_lead_is_worse_and_a_start_from_the_truth_better(filtered):
     root, recipe = Path(filtered.runs).parent, write(filtered)
     late, true = str(root / "late.zarr"), str(root / "true.zarr")
-    assert slams(recipe, "filter", f"filter.output={late}", "filter.lead=3") == 0
+    assert slams(recipe, "filter", f"filter.output={late}", "filter.lags=[3]") == 0
     assert slams(recipe, "filter", f"filter.output={true}", "filter.start=truth") == 0
     days = slice(75, 106)
     assert errors(filtered, late, days)[0] > errors(filtered, filtered.filter.output, days)[0]
@@ -124,7 +124,10 @@ def test_a_longer_lead_is_worse_and_a_start_from_the_truth_better(filtered):
     [
         (["filter.output="], "key 'filter.output': found nothing"),
         ([], "exists; name another store, or write this one again with resume=overwrite"),
-        (["filter.output=new.zarr", "observations.use=[satellite]"], "was trained with, of temperature@850"),
+        (
+            ["filter.output=new.zarr", "observations.use=[satellite]"],
+            "was trained with, of temperature@850",
+        ),
         (["filter.output=new.zarr", "filter.hidden=16"], "filter.hidden"),
     ],
 )

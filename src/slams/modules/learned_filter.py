@@ -37,7 +37,7 @@ __all__ = ["LearnedFilter"]
 _SPIN_UP = 20
 
 # Settings that change the training or the use of the network, not the network.
-_NOT_NETWORK = ("output", "start", "lead")
+_NOT_NETWORK = ("output", "lags", "keep", "start")
 
 
 class LearnedFilter(TrainedModule):

@@ -28,7 +28,7 @@ __all__ = [
 
 _PACKAGES = ("torch", "lightning", "torchmetrics", "azula", "zarr", "xarray", "mlflow")
 # What a trained filter is used for.
-_FILTER_USE = ("filter.output", "filter.start", "filter.lead")
+_FILTER_USE = ("filter.output", "filter.start", "filter.lags", "filter.keep")
 # Keys that a trained network depends on.
 _VAE = ("seed", "data", "vae")
 _SCORE = (*_VAE, "score", "background")

@@ -81,6 +81,8 @@ class RunRequest:
         if other is not None:
             raise UserError(f"{self.path} belongs to another recipe: {other}; {choice}")
         for stage, run_id in self.run.inputs.items():
+            if stage == "background" and stage not in old.inputs:
+                continue  # of a version that did not record it
             if old.inputs.get(stage) != run_id:
                 raise UserError(
                     f"{self.path} was built on another {stage} run: found "

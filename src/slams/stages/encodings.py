@@ -54,6 +54,9 @@ def encode_windows(
     }
     if lags:
         key["lags"] = str(lags)
+    if datamodule.provider.states is not None:
+        # Another file may lie at the same path.
+        key["states"] = datamodule.provider.states.fingerprint
     if rolled:
         key["turned"] = str(rolled)
     path = trained_directory(config, "vae") / f"latents_{background.lag}.zarr"

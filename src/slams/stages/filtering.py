@@ -26,6 +26,7 @@ from slams.fields import Batch
 from slams.metrics.scores import level_groups
 from slams.modules.learned_filter import LearnedFilter
 from slams.modules.trainer import check_machine
+from slams.nn.recurrent import Memory
 from slams.observations.gridded import observed_channels
 from slams.runs.directory import RunDirectory
 from slams.runtime.heartbeat import Heartbeat
@@ -91,7 +92,7 @@ def train_filter(config: Config, dry_run: bool = False) -> Path:
     return run_stage(config, request, work)
 
 
-def filter_days(config: Config, dry_run: bool = False) -> Path:
+def filter_days(config: Config, dry_run: bool = False) -> list[Path]:
     """Forecast every day of the recipe's splits from the observations before, and write them.
 
     Each piece of a split is a cycle of its own that starts from `filter.start`. Reserved test days
@@ -102,27 +103,36 @@ def filter_days(config: Config, dry_run: bool = False) -> Path:
         dry_run: Whether only to forecast the first days and print their cost, without writing.
 
     Returns:
-        The store.
+        The stores, one per lag.
 
     Raises:
-        UserError: The output has no name or exists, or the filter has not been trained for these
+        UserError: An output has no name or exists, or the filter has not been trained for these
             observations.
     """
-    output = Path(config.filter.output)
-    if not config.filter.output:
+    settings = config.filter
+    if not settings.output:
         raise UserError(
             "key 'filter.output': found nothing, expected the training store to write, which "
             "recipes name in background.path with background.kind=file"
         )
-    if output.exists() and config.resume != "overwrite":
+    if len(settings.lags) > 1 and "{lag}" not in settings.output:
         raise UserError(
-            f"key 'filter.output': {output} exists; name another store, or write this one again "
-            f"with resume=overwrite"
+            f"key 'filter.output': found {settings.output!r} for {len(settings.lags)} lags, "
+            f"expected a path with {{lag}}, to tell their stores apart"
         )
+    outputs = {lag: Path(settings.output.replace("{lag}", str(lag))) for lag in settings.lags}
+    for output in outputs.values():
+        if output.exists() and config.resume != "overwrite":
+            raise UserError(
+                f"key 'filter.output': {output} exists; name another store, or write this one "
+                f"again with resume=overwrite"
+            )
     run = finished_run(config, "filter")
     data = replace(config.data, window=1, trajectory=0, test_cases=0)
     climatology = BackgroundConfig(kind="climatology")
     datamodule = multimodal(replace(config, data=data, background=climatology))
+    store = datamodule.store
+    kept = store.select(config.filter.keep) if config.filter.keep else store
     checkpoint = trained_directory(config, "filter") / "checkpoints" / "best.ckpt"
     module = LearnedFilter.load(checkpoint, datamodule.channels, datamodule.grid)
     observed = _observed(datamodule)
@@ -137,28 +147,41 @@ def filter_days(config: Config, dry_run: bool = False) -> Path:
         )
     cycles = _cycles(datamodule, final=config.data.splits.final)
     if dry_run:
-        return _dry_run(config, datamodule, module, cycles)
+        _dry_run(config, datamodule, module, cycles)
+        return list(outputs.values())
     order = np.sort(np.concatenate(cycles))
-    partial = output.with_name(output.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    scratch = partial.with_name(partial.name + ".npy")
-    shape = (len(order), len(datamodule.channels), *datamodule.grid.shape)
-    states = np.lib.format.open_memmap(scratch, mode="w+", dtype=np.int16, shape=shape)
+    shape = (len(order), len(kept.channels), *store.grid.shape)
+    channels = [store.channels.index(c) for c in kept.channels]
+    states = {lag: _scratch(path, shape) for lag, path in outputs.items()}
     with Heartbeat("filter", config.trainer.log_every_seconds) as heartbeat:
         forecasts = _forecasts(config, datamodule, module, cycles)
-        for number, (positions, forecast) in enumerate(forecasts):
-            states[np.searchsorted(order, positions)] = pack(forecast.numpy())
-            heartbeat.note(f"day {number} of {max(map(len, cycles))}, {len(cycles)} cycles")
-        settings = {"start": config.filter.start, "lead": config.filter.lead}
-        made_of = [run.run_id, datamodule.store.fingerprint, settings, asdict(config.observations)]
-        identity = hashlib.sha256(canonical_json([*made_of, config.seed]).encode()).hexdigest()
-        write_states(partial, datamodule.store, datamodule.store.time[order], states, identity)
-    shutil.rmtree(output, ignore_errors=True)
-    os.replace(partial, output)
-    scratch.unlink()
-    say(f"{output}: forecasts of {len(order)} days by {len(cycles)} cycles")
-    return output
+        for number, (lag, positions, forecast) in enumerate(forecasts):
+            packed = pack(forecast[:, channels].numpy())
+            states[lag][np.searchsorted(order, positions)] = packed
+            day = number // len(outputs)
+            heartbeat.note(f"day {day} of {max(map(len, cycles))}, {len(cycles)} cycles")
+        for lag, path in outputs.items():
+            made_of = [run.run_id, store.fingerprint, lag, config.filter.start, config.seed]
+            made_of += [asdict(config.observations), config.filter.keep]
+            identity = hashlib.sha256(canonical_json(made_of).encode()).hexdigest()
+            partial = path.with_name(path.name + ".partial")
+            write_states(partial, kept, store.time[order], states[lag], identity)
+            shutil.rmtree(path, ignore_errors=True)
+            os.replace(partial, path)
+            _scratch_file(path).unlink()
+            say(f"{path}: forecasts of {len(order)} days, {lag} days ahead, {len(cycles)} cycles")
+    return list(outputs.values())
+
+
+def _scratch_file(path: Path) -> Path:
+    return path.with_name(path.name + ".partial.npy")
+
+
+def _scratch(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """Make the file that holds forecasts until all are there; they may not fit into memory."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(path.with_name(path.name + ".partial"), ignore_errors=True)
+    return np.lib.format.open_memmap(_scratch_file(path), "w+", np.int16, shape)
 
 
 def _dry_run(
@@ -166,7 +189,7 @@ def _dry_run(
     datamodule: MultimodalDataModule,
     module: LearnedFilter,
     cycles: Sequence[np.ndarray],
-) -> Path:
+) -> None:
     """Forecast a few days of each cycle and print their cost."""
     short = [cycle[:_DRY_DAYS] for cycle in cycles]
     started = time.perf_counter()
@@ -178,7 +201,6 @@ def _dry_run(
         f"dry run of filter: {total} days in {len(cycles)} cycles, {seconds:.3f} s per day; all "
         f"of them would take about {seconds * total / 60:.0f} min"
     )
-    return Path(config.filter.output)
 
 
 def _observed(datamodule: MultimodalDataModule) -> list[int]:
@@ -203,12 +225,12 @@ def _forecasts(
     datamodule: MultimodalDataModule,
     module: LearnedFilter,
     cycles: Sequence[np.ndarray],
-) -> Iterator[tuple[np.ndarray, Tensor]]:
-    """Yield positions of days and their forecasts, normalised `(n, C, H, W)`, cycle beside cycle.
+) -> Iterator[tuple[int, np.ndarray, Tensor]]:
+    """Yield lag, positions of days and their forecasts `(n, C, H, W)`, cycle beside cycle.
 
-    A forecast of day `t` has the observations of days up to `t - lead`.
+    A forecast of day `t` has the observations of days up to `t - lag`.
     """
-    lead = config.filter.lead
+    lags = config.filter.lags
     dataset = WindowDataset(datamodule.store, np.concatenate(cycles), 1)
     offsets = np.cumsum([0, *map(len, cycles[:-1])])
 
@@ -217,22 +239,26 @@ def _forecasts(
         going_on = sum(step < len(cycle) for cycle in cycles)
         return datamodule.assemble(dataset.read((offsets[:going_on] + step).tolist()))
 
-    def days(step: int) -> np.ndarray:
-        return np.array([cycle[step] for cycle in cycles if step < len(cycle)])
+    def ahead(memory: Memory, time: Tensor) -> Iterator[tuple[int, Memory]]:
+        """Yield 1, 2, ... and the memories that forecast the days so many steps later."""
+        yield 1, memory
+        for lag in range(2, max(lags) + 1):
+            memory = module.without_observations(memory, time + lag - 1)
+            yield lag, memory
+
+    def found(lag: int, step: int, memory: Memory) -> tuple[int, np.ndarray, Tensor]:
+        days = np.array([cycle[step] for cycle in cycles if step < len(cycle)], dtype=np.int64)
+        return lag, days, memory.forecast[: len(days)]
 
     first = read(0)
     truth = first.fields[:, 0] if config.filter.start == "truth" else None
-    ahead = memory = module.network.start(len(cycles), truth)
-    for step in range(lead):
-        if step:
-            ahead = module.without_observations(ahead, first.time[:, 0] + step - 1)
-        found = days(step)
-        yield found, ahead.forecast[: len(found)]
-    for step in range(len(cycles[0]) - lead):
+    memory = module.network.start(len(cycles), truth)
+    # The first days have no observations before them: all lags take the forecast of the start.
+    for step, start in ahead(memory, first.time[:, 0] - 1):
+        yield from (found(lag, step - 1, start) for lag in lags if step <= lag)
+    for step in range(len(cycles[0]) - 1):
         batch = read(step)
         _, memory = module.step(memory.first(len(batch)), batch, 0)
-        ahead = memory
-        for later in range(1, lead):
-            ahead = module.without_observations(ahead, batch.time[:, 0] + later)
-        found = days(step + lead)
-        yield found, ahead.forecast[: len(found)]
+        for lag, later in ahead(memory, batch.time[:, 0]):
+            if lag in lags:
+                yield found(lag, step + lag, later)

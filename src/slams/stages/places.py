@@ -119,6 +119,10 @@ def data_request(config: Config, stage: str, data: ReanalysisDataModule) -> RunR
         UserError: A run that the stage is built on is missing, see `finished_run`.
     """
     inputs = trained_inputs(config, stage)
+    provider = data.provider
+    if provider is not None and provider.states is not None and stage != "filter":
+        # Another store may lie at the same path.
+        inputs["background"] = provider.states.fingerprint
     return run_request(config, stage, inputs, data.store.fingerprint, data.reserved)
 
 

@@ -44,7 +44,7 @@ def check_prerequisites(config: Config, verb: str, dry_run: bool = False) -> Non
     elif stage := stage_of(config, verb):
         _check_store(config)
         if stage != "vae" and config.background.kind == "file":
-            _check_is_store("background.path", config.background.path)
+            _check_is_store("background.path", config.background.store)
         if stage == "assimilation":
             _check_networks(config)
         inputs = trained_inputs(config, stage)

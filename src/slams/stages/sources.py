@@ -29,7 +29,7 @@ def prepare(config: Config, dry_run: bool = False) -> Path:
         config.observations,
         config.seed,
         resume=config.resume,
-        reads={"background.path": config.background.path},
+        reads={"background.path": config.background.store},
     )
     say(f"training store {path} is ready ({time.perf_counter() - started:.0f} s)")
     return path

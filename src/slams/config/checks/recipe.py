@@ -143,10 +143,14 @@ def _check_background(config: Config) -> None:
             f"key 'background.lag': lag {background.lag} and a window of {data.days} days "
             f"need persistence fitted for {missing} days, but {fitted}"
         )
-    only = "none unless background.kind=damped_persistence and score.space=latent"
+    several = persistent or "{lag}" in background.path
+    only = (
+        "none unless score.space=latent, and background.kind=damped_persistence or a store for "
+        "each {lag} in background.path"
+    )
     latent = config.score.space == "latent"
-    check_that(not lags or (persistent and latent), config, "score.lags", only)
-    for lag in lags:
+    check_that(not lags or (several and latent), config, "score.lags", only)
+    for lag in lags if persistent else ():
         if _not_fitted(range(lag, lag + data.days), data.lags):
             raise UserError(
                 f"key 'score.lags': found lag {lag}, expected one that persistence is fitted for: "

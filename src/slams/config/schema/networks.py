@@ -129,14 +129,16 @@ class ScoreConfig:
 class FilterConfig:
     """The learned filter: forecasts of each day from the observations of the days before."""
 
-    # Training store that `slams filter` writes: a forecast of each day, to be named as
-    # `background.path` with `background.kind: file`.
+    # Training store that `slams filter` writes, a forecast of each day, to be named as
+    # `background.path` with `background.kind: file`; `{lag}` stands for the lag.
     output: str = key("", WRITTEN_PATH)
+    # Days from the last observations used to the day that is forecast; a store for each.
+    lags: list[int] = key([1], NOT_EMPTY, DISTINCT, each(at_least(1)))
+    # Channels that are written; empty for all.
+    keep: list[str] = key([], DISTINCT)
     # Where each cycle starts from: `climatology`, or `truth`, the true state of its first day
     # (to see how long a start is remembered).
     start: str = key("climatology", one_of("climatology", "truth"))
-    # Days from the last observations used to the day that is forecast.
-    lead: int = key(1, at_least(1))
     # Widths of the U-Net, one per resolution, the first that of blocks of `factor` grid points.
     channels: list[int] = key([64, 128, 192], NOT_EMPTY, each(at_least(1)), _WIDTHS)
     # Residual blocks per resolution, on the way down and on the way up.

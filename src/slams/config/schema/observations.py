@@ -285,10 +285,16 @@ class BackgroundConfig:
     kind: str = key("damped_persistence", one_of("damped_persistence", "climatology", "file"))
     # Days between the state that persists and the first day of the window.
     lag: int = key(2, at_least(1))
-    # Training store that holds background states (kind `file`).
+    # Training store that holds background states (kind `file`); `{lag}` stands for the lag, where
+    # there is a store for each.
     path: str = key("", PATH)
     # Re-centre the climatology on this many real days before the verifying day; 0 keeps it.
     recentre_days: int = key(0, at_least(0))
     # Error variance, as a share of the climatology's, that the state which persists is given in
     # the training period: that of an analysis, where backgrounds are cycled; 0 for the truth.
     analysis_error: float = key(0.0, SHARE)
+
+    @property
+    def store(self) -> str:
+        """Return the path of the store of background states for the lag; empty for none."""
+        return self.path.replace("{lag}", str(self.lag))
