@@ -124,16 +124,29 @@ def test_a_longer_lead_is_worse_and_a_start_from_the_truth_better(filtered):
     [
         (["filter.output="], "key 'filter.output': found nothing"),
         ([], "exists; name another store, or write this one again with resume=overwrite"),
-        (
-            ["filter.output=new.zarr", "observations.use=[satellite]"],
-            "was trained with, of temperature@850",
-        ),
+        (["filter.output=new.zarr", "filter.lags=[1,2]"], "expected a path with {lag}"),
+        (["filter.output=new.zarr", "observations.use=[satellite]"], "trained with, of temper"),
         (["filter.output=new.zarr", "filter.hidden=16"], "filter.hidden"),
     ],
 )
 def test_what_cannot_be_done_is_refused(filtered, capsys, words, message):
     assert slams(write(filtered), "filter", *words) == 2
     assert message in capsys.readouterr().err
+
+
+def test_several_lags_are_forecast_at_once(filtered):
+    root, recipe = Path(filtered.runs).parent, write(filtered)
+    words = [f"filter.output={root}/lag_{{lag}}.zarr", "filter.lags=[1,3]"]
+    words += ["filter.keep=[temperature@500]"]
+    assert slams(recipe, "filter", *words) == 0
+    one, whole = (TrainingStore.open(p) for p in (root / "lag_1.zarr", filtered.filter.output))
+    assert [c.name for c in one.channels] == ["temperature@500"]
+    every = slice(0, None)
+    np.testing.assert_array_equal(one.read(every)[:, 0], whole.read(every)[:, 1])
+    three = TrainingStore.open(root / "lag_3.zarr").read(every)
+    late = str(root / "late_again.zarr")
+    assert slams(recipe, "filter", f"filter.output={late}", "filter.lags=[3]") == 0
+    np.testing.assert_array_equal(three[:, 0], TrainingStore.open(late).read(every)[:, 1])
 
 
 def test_reserved_test_days_are_left_out_unless_the_recipe_is_final(filtered):
