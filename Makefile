@@ -25,7 +25,7 @@ DEMO := experiments/demo.yaml
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .PHONY: help install demo test test-slow test-gpu test-faults test-e2e test-slurm lint format prepare train-vae \
-	train-score assimilate ablate compare report bench mlflow-ui simulate docs clean \
+	train-score train-filter filter assimilate ablate compare report bench mlflow-ui simulate docs clean \
 	slurm-submit slurm-sweep slurm-show
 
 help: ## List the targets
@@ -91,6 +91,12 @@ train-vae: install ## Train the autoencoder; continues where it was killed
 
 train-score: install ## Train the latent score; continues where it was killed
 	$(SLAMS) train score $(CONFIG) $(ARGS)
+
+train-filter: install ## Train the learned filter; continues where it was killed
+	$(SLAMS) train filter $(CONFIG) $(ARGS)
+
+filter: install ## Forecast every day from the observations before
+	$(SLAMS) filter $(CONFIG) $(ARGS)
 
 assimilate: install ## Analyse the test period with every method and score the analyses
 	$(SLAMS) assimilate $(CONFIG) $(ARGS)

@@ -16,7 +16,7 @@ The convolutions act on blocks of grid points, so that they cost a fraction of t
 the values of a block become channels, and nothing is averaged.
 
 Learning the analysis step of a filter from its own cycle: McCabe and Brown 2021 (arXiv
-2105.08189), "Learning to assimilate in chaotic dynamical systems"; Bocquet et al. 2024
+2111.01058), "Learning to assimilate in chaotic dynamical systems"; Bocquet et al. 2024
 (arXiv 2408.04739).
 """
 
