@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from data_modules.store.training_store import TrainingStore
 from slams.config.loading import to_yaml
 from slams.config.schema import BackgroundConfig, Config, FilterConfig, OptimizerConfig
+from slams.stages.data import multimodal
+from slams.stages.filter_cycles import cycles_of
 from tests.stages.commands import slams, study
 
 
@@ -48,22 +52,19 @@ def write(config: Config, name: str = "recipe.yaml") -> Path:
     return path
 
 
-def errors(config: Config, path: str, days: slice) -> tuple[float, float]:
+def errors(config: Config, path: str | Path, days: slice) -> tuple[float, float]:
     """Return the rms error of forecasts and of the climatology, normalised temperature."""
-    store, forecasts = TrainingStore.open(config.data.store), TrainingStore.open(path)
+    names = ["temperature@500"]
+    store, forecasts = (TrainingStore.open(p, names) for p in (config.data.store, path))
     index = np.searchsorted(store.time, forecasts.time)[days]
     normaliser = store.normaliser()
-    import torch
-
     time = torch.from_numpy(store.time[index])[None]
     climatology = normaliser.climatology(time)
     truth = normaliser.normalise(torch.from_numpy(store.read(index))[None], climatology)
     guess = normaliser.normalise(
         torch.from_numpy(forecasts.read(np.arange(len(forecasts.time))[days]))[None], climatology
     )
-    return float((guess - truth)[:, :, :2].square().mean().sqrt()), float(
-        truth[:, :, :2].square().mean().sqrt()
-    )
+    return float((guess - truth).square().mean().sqrt()), float(truth.square().mean().sqrt())
 
 
 def test_forecasts_from_observations_alone_are_better_than_the_climatology(filtered):
@@ -136,7 +137,7 @@ def test_what_cannot_be_done_is_refused(filtered, capsys, words, message):
 
 def test_several_lags_are_forecast_at_once(filtered):
     root, recipe = Path(filtered.runs).parent, write(filtered)
-    words = [f"filter.output={root}/lag_{{lag}}.zarr", "filter.lags=[1,3]"]
+    words = [f"filter.output={root}/lag_{{lag}}.zarr", "filter.lags=[0,1,3]"]
     words += ["filter.keep=[temperature@500]"]
     assert slams(recipe, "filter", *words) == 0
     one, whole = (TrainingStore.open(p) for p in (root / "lag_1.zarr", filtered.filter.output))
@@ -144,9 +145,24 @@ def test_several_lags_are_forecast_at_once(filtered):
     every = slice(0, None)
     np.testing.assert_array_equal(one.read(every)[:, 0], whole.read(every)[:, 1])
     three = TrainingStore.open(root / "lag_3.zarr").read(every)
+    # What a day's own observations say makes the analysis better than the forecast.
+    days = slice(75, 106)
+    assert errors(filtered, root / "lag_0.zarr", days) < errors(
+        filtered, root / "lag_1.zarr", days
+    )
     late = str(root / "late_again.zarr")
     assert slams(recipe, "filter", f"filter.output={late}", "filter.lags=[3]") == 0
     np.testing.assert_array_equal(three[:, 0], TrainingStore.open(late).read(every)[:, 1])
+
+
+def test_a_missing_day_divides_a_cycle(filtered):
+    """No forecast counts the day after a gap as the next one."""
+    data = multimodal(replace(filtered, background=BackgroundConfig(kind="climatology")))
+    whole = cycles_of(data, final=True)
+    assert [len(cycle) for cycle in whole] == [70, 24, 12]
+    kept = np.delete(data.store.time, 10)
+    data.store = replace(data.store, time=kept)
+    assert [len(cycle) for cycle in cycles_of(data, final=True)] == [59, 24, 12, 10]
 
 
 def test_reserved_test_days_are_left_out_unless_the_recipe_is_final(filtered):

@@ -6,32 +6,29 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from data_modules.multimodal import MultimodalDataModule
 from data_modules.sequences import SequenceDataModule
 from data_modules.store.packed_store import write_states
 from data_modules.store.packing import pack
 from data_modules.store.writing import canonical_json
-from data_modules.stream.windows import WindowDataset
 from slams.config.schema import BackgroundConfig, Config
 from slams.errors import UserError
-from slams.fields import Batch
 from slams.metrics.scores import level_groups
 from slams.modules.learned_filter import LearnedFilter
 from slams.modules.trainer import check_machine
-from slams.nn.recurrent import Memory
 from slams.observations.gridded import observed_channels
 from slams.runs.directory import RunDirectory
 from slams.runtime.heartbeat import Heartbeat
 from slams.runtime.ranks import say
 from slams.stages.data import multimodal
+from slams.stages.filter_cycles import cycle_forecasts, cycles_of
 from slams.stages.fitting import dry_run_step, fit
 from slams.stages.places import data_request, finished_run, trained_directory
 from slams.stages.running import run_stage
@@ -109,43 +106,15 @@ def filter_days(config: Config, dry_run: bool = False) -> list[Path]:
         UserError: An output has no name or exists, or the filter has not been trained for these
             observations.
     """
-    settings = config.filter
-    if not settings.output:
-        raise UserError(
-            "key 'filter.output': found nothing, expected the training store to write, which "
-            "recipes name in background.path with background.kind=file"
-        )
-    if len(settings.lags) > 1 and "{lag}" not in settings.output:
-        raise UserError(
-            f"key 'filter.output': found {settings.output!r} for {len(settings.lags)} lags, "
-            f"expected a path with {{lag}}, to tell their stores apart"
-        )
-    outputs = {lag: Path(settings.output.replace("{lag}", str(lag))) for lag in settings.lags}
-    for output in outputs.values():
-        if output.exists() and config.resume != "overwrite":
-            raise UserError(
-                f"key 'filter.output': {output} exists; name another store, or write this one "
-                f"again with resume=overwrite"
-            )
+    outputs = _outputs(config)
     run = finished_run(config, "filter")
     data = replace(config.data, window=1, trajectory=0, test_cases=0)
     climatology = BackgroundConfig(kind="climatology")
     datamodule = multimodal(replace(config, data=data, background=climatology))
+    module = _load(config, datamodule)
     store = datamodule.store
     kept = store.select(config.filter.keep) if config.filter.keep else store
-    checkpoint = trained_directory(config, "filter") / "checkpoints" / "best.ckpt"
-    module = LearnedFilter.load(checkpoint, datamodule.channels, datamodule.grid)
-    observed = _observed(datamodule)
-    if observed != module.observed:
-        found, expected = (
-            ", ".join(datamodule.channels[i].name for i in some)
-            for some in (observed, module.observed)
-        )
-        raise UserError(
-            f"key 'observations': found observations of {found}, expected those that the filter "
-            f"in {checkpoint.parent.parent} was trained with, of {expected}; train it again"
-        )
-    cycles = _cycles(datamodule, final=config.data.splits.final)
+    cycles = cycles_of(datamodule, final=config.data.splits.final)
     if dry_run:
         _dry_run(config, datamodule, module, cycles)
         return list(outputs.values())
@@ -154,7 +123,7 @@ def filter_days(config: Config, dry_run: bool = False) -> list[Path]:
     channels = [store.channels.index(c) for c in kept.channels]
     states = {lag: _scratch(path, shape) for lag, path in outputs.items()}
     with Heartbeat("filter", config.trainer.log_every_seconds) as heartbeat:
-        forecasts = _forecasts(config, datamodule, module, cycles)
+        forecasts = cycle_forecasts(config.filter, datamodule, module, cycles)
         for number, (lag, positions, forecast) in enumerate(forecasts):
             packed = pack(forecast[:, channels].numpy())
             states[lag][np.searchsorted(order, positions)] = packed
@@ -171,6 +140,55 @@ def filter_days(config: Config, dry_run: bool = False) -> list[Path]:
             _scratch_file(path).unlink()
             say(f"{path}: forecasts of {len(order)} days, {lag} days ahead, {len(cycles)} cycles")
     return list(outputs.values())
+
+
+def _outputs(config: Config) -> dict[int, Path]:
+    """Return the store of each lag.
+
+    Raises:
+        UserError: It has no name, or one that several lags share, or exists.
+    """
+    output, lags = config.filter.output, config.filter.lags
+    if not output:
+        raise UserError(
+            "key 'filter.output': found nothing, expected the training store to write, which "
+            "recipes name in background.path with background.kind=file"
+        )
+    if len(lags) > 1 and "{lag}" not in output:
+        raise UserError(
+            f"key 'filter.output': found {output!r} for {len(lags)} lags, expected a path with "
+            f"{{lag}}, to tell their stores apart"
+        )
+    outputs = {lag: Path(output.replace("{lag}", str(lag))) for lag in lags}
+    for path in outputs.values():
+        if path.exists() and config.resume != "overwrite":
+            raise UserError(
+                f"key 'filter.output': {path} exists; name another store, or write this one "
+                f"again with resume=overwrite"
+            )
+    return outputs
+
+
+def _load(config: Config, datamodule: MultimodalDataModule) -> LearnedFilter:
+    """Load the trained filter.
+
+    Raises:
+        UserError: It was trained with observations of other channels, see `LearnedFilter.load`.
+    """
+    directory = trained_directory(config, "filter")
+    checkpoint = directory / "checkpoints" / "best.ckpt"
+    module = LearnedFilter.load(checkpoint, datamodule.channels, datamodule.grid)
+    observed = _observed(datamodule)
+    if observed != module.observed:
+        found, expected = (
+            ", ".join(datamodule.channels[i].name for i in some)
+            for some in (observed, module.observed)
+        )
+        raise UserError(
+            f"key 'observations': found observations of {found}, expected those that the filter "
+            f"in {directory} was trained with, of {expected}; train it again"
+        )
+    return module
 
 
 def _scratch_file(path: Path) -> Path:
@@ -193,7 +211,7 @@ def _dry_run(
     """Forecast a few days of each cycle and print their cost."""
     short = [cycle[:_DRY_DAYS] for cycle in cycles]
     started = time.perf_counter()
-    for _ in _forecasts(config, datamodule, module, short):
+    for _ in cycle_forecasts(config.filter, datamodule, module, short):
         pass
     seconds = (time.perf_counter() - started) / sum(map(len, short))
     total = sum(map(len, cycles))
@@ -206,59 +224,3 @@ def _dry_run(
 def _observed(datamodule: MultimodalDataModule) -> list[int]:
     shape = (len(datamodule.channels), *datamodule.grid.shape)
     return observed_channels(datamodule.operators().values(), shape)
-
-
-def _cycles(datamodule: MultimodalDataModule, final: bool) -> list[np.ndarray]:
-    """Return the positions in the store of the days of each cycle, the longest cycle first."""
-    cycles = []
-    for name, period in datamodule.periods.items():
-        if name == "reserved" or (name == "test" and datamodule.reserved and not final):
-            continue
-        piece = period.pieces_of(datamodule.store.time)
-        cycles += [np.flatnonzero(piece == number) for number in range(len(period.pieces))]
-    return sorted(cycles, key=len, reverse=True)
-
-
-@torch.no_grad()
-def _forecasts(
-    config: Config,
-    datamodule: MultimodalDataModule,
-    module: LearnedFilter,
-    cycles: Sequence[np.ndarray],
-) -> Iterator[tuple[int, np.ndarray, Tensor]]:
-    """Yield lag, positions of days and their forecasts `(n, C, H, W)`, cycle beside cycle.
-
-    A forecast of day `t` has the observations of days up to `t - lag`.
-    """
-    lags = config.filter.lags
-    dataset = WindowDataset(datamodule.store, np.concatenate(cycles), 1)
-    offsets = np.cumsum([0, *map(len, cycles[:-1])])
-
-    def read(step: int) -> Batch:
-        # Cycles are sorted by length: those that go on come first.
-        going_on = sum(step < len(cycle) for cycle in cycles)
-        return datamodule.assemble(dataset.read((offsets[:going_on] + step).tolist()))
-
-    def ahead(memory: Memory, time: Tensor) -> Iterator[tuple[int, Memory]]:
-        """Yield 1, 2, ... and the memories that forecast the days so many steps later."""
-        yield 1, memory
-        for lag in range(2, max(lags) + 1):
-            memory = module.without_observations(memory, time + lag - 1)
-            yield lag, memory
-
-    def found(lag: int, step: int, memory: Memory) -> tuple[int, np.ndarray, Tensor]:
-        days = np.array([cycle[step] for cycle in cycles if step < len(cycle)], dtype=np.int64)
-        return lag, days, memory.forecast[: len(days)]
-
-    first = read(0)
-    truth = first.fields[:, 0] if config.filter.start == "truth" else None
-    memory = module.network.start(len(cycles), truth)
-    # The first days have no observations before them: all lags take the forecast of the start.
-    for step, start in ahead(memory, first.time[:, 0] - 1):
-        yield from (found(lag, step - 1, start) for lag in lags if step <= lag)
-    for step in range(len(cycles[0]) - 1):
-        batch = read(step)
-        _, memory = module.step(memory.first(len(batch)), batch, 0)
-        for lag, later in ahead(memory, batch.time[:, 0]):
-            if lag in lags:
-                yield found(lag, step + lag, later)

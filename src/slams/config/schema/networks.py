@@ -132,8 +132,9 @@ class FilterConfig:
     # Training store that `slams filter` writes, a forecast of each day, to be named as
     # `background.path` with `background.kind: file`; `{lag}` stands for the lag.
     output: str = key("", WRITTEN_PATH)
-    # Days from the last observations used to the day that is forecast; a store for each.
-    lags: list[int] = key([1], NOT_EMPTY, DISTINCT, each(at_least(1)))
+    # Days from the last observations used to the day that is forecast; a store for each. 0 writes
+    # the filter's own analyses, which have the observations of the day itself.
+    lags: list[int] = key([1], NOT_EMPTY, DISTINCT, each(at_least(0)))
     # Channels that are written; empty for all.
     keep: list[str] = key([], DISTINCT)
     # Where each cycle starts from: `climatology`, or `truth`, the true state of its first day
