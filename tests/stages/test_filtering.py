@@ -91,6 +91,12 @@ def test_methods_start_from_the_forecasts(filtered, capsys):
     rmse = results[(results.variable == "temperature") & (results.metric == "rmse")]
     mean = rmse.groupby("method")["value"].mean()
     assert mean["optimal_interpolation"] < mean["background"] < mean["climatology"]
+    # Other forecasts at the same path are other backgrounds.
+    assert slams(recipe, "filter", "filter.lags=[2]", "resume=overwrite") == 0
+    assert slams(recipe, "assimilate") == 2
+    assert "was built on another background" in capsys.readouterr().err
+    assert slams(recipe, "filter", "resume=overwrite") == 0
+    assert slams(recipe, "assimilate") == 0
 
 
 def test_forecasts_do_not_depend_on_the_truth_of_their_day_or_later(filtered):

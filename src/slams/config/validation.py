@@ -215,7 +215,9 @@ def _unknown(key: str, kind: Any, prefix: str, where: str, schema: Any) -> UserE
     if close:
         hint = f"did you mean '{f'{prefix}.' if prefix else ''}{close[0]}'?"
     else:
-        everywhere = {k.rpartition(".")[2]: k for k in reversed(list(dotted_keys(schema)))}
+        # Of keys with one name, the first of the recipe, but those inside this section before all.
+        names = sorted(dotted_keys(schema), key=lambda k: not k.startswith(f"{prefix}."))
+        everywhere = {k.rpartition(".")[2]: k for k in reversed(names)}
         same = difflib.get_close_matches(key, everywhere, n=1, cutoff=0.75)
         section = f"{prefix!r}" if prefix else "a recipe"
         hint = (

@@ -66,7 +66,8 @@ def cycle_forecasts(
     def read(step: int) -> Batch:
         # Cycles are sorted by length: those that go on come first.
         going_on = sum(step < len(cycle) for cycle in cycles)
-        return datamodule.assemble(dataset.read((offsets[:going_on] + step).tolist()))
+        window = dataset.read((offsets[:going_on] + step).tolist())
+        return datamodule.assemble(window.to(module.device))
 
     def ahead(memory: Memory, time: Tensor) -> Iterator[tuple[int, Tensor]]:
         """Yield 1, 2, ... and the forecasts of the days so many days after `time`."""

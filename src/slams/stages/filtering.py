@@ -22,7 +22,7 @@ from slams.config.schema import BackgroundConfig, Config
 from slams.errors import UserError
 from slams.metrics.scores import level_groups
 from slams.modules.learned_filter import LearnedFilter
-from slams.modules.trainer import check_machine
+from slams.modules.trainer import EVALUATION_PRECISION, check_machine
 from slams.observations.gridded import observed_channels
 from slams.runs.directory import RunDirectory
 from slams.runtime.heartbeat import Heartbeat
@@ -112,6 +112,8 @@ def filter_days(config: Config, dry_run: bool = False) -> list[Path]:
     climatology = BackgroundConfig(kind="climatology")
     datamodule = multimodal(replace(config, data=data, background=climatology))
     module = _load(config, datamodule)
+    if check_machine(config.trainer, EVALUATION_PRECISION) == "gpu":
+        module = module.to("cuda")
     store = datamodule.store
     kept = store.select(config.filter.keep) if config.filter.keep else store
     cycles = cycles_of(datamodule, final=config.data.splits.final)
@@ -125,7 +127,7 @@ def filter_days(config: Config, dry_run: bool = False) -> list[Path]:
     with Heartbeat("filter", config.trainer.log_every_seconds) as heartbeat:
         forecasts = cycle_forecasts(config.filter, datamodule, module, cycles)
         for number, (lag, positions, forecast) in enumerate(forecasts):
-            packed = pack(forecast[:, channels].numpy())
+            packed = pack(forecast[:, channels].cpu().numpy())
             states[lag][np.searchsorted(order, positions)] = packed
             day = number // len(outputs)
             heartbeat.note(f"day {day} of {max(map(len, cycles))}, {len(cycles)} cycles")
