@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from data_modules.multimodal import MultimodalDataModule
-from data_modules.sequences import SequenceDataModule
 from data_modules.store.packed_store import write_states
 from data_modules.store.packing import pack
 from data_modules.store.writing import canonical_json
@@ -32,6 +31,7 @@ from slams.stages.filter_cycles import cycle_forecasts, cycles_of
 from slams.stages.fitting import dry_run_step, fit
 from slams.stages.places import data_request, finished_run, trained_directory
 from slams.stages.running import run_stage
+from slams.stages.sequences import SequenceDataModule
 from slams.tracking.runs import Tracker
 
 __all__ = ["filter_days", "train_filter"]
