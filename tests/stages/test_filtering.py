@@ -132,13 +132,31 @@ def test_a_longer_lead_is_worse_and_a_start_from_the_truth_better(filtered):
         (["filter.output="], "key 'filter.output': found nothing"),
         ([], "exists; name another store, or write this one again with resume=overwrite"),
         (["filter.output=new.zarr", "filter.lags=[1,2]"], "expected a path with {lag}"),
-        (["filter.output=new.zarr", "observations.use=[satellite]"], "trained with, of temper"),
+        (
+            [
+                "filter.output=new.zarr",
+                "observations.stations.variables.0.channel=temperature@500",
+            ],
+            "found observations of temperature@500, but the filter",
+        ),
         (["filter.output=new.zarr", "filter.hidden=16"], "filter.hidden"),
     ],
 )
 def test_what_cannot_be_done_is_refused(filtered, capsys, words, message):
     assert slams(write(filtered), "filter", *words) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_filter_goes_on_with_a_part_of_its_observations(filtered):
+    recipe = write(filtered)
+    found = {}
+    for use in ("satellite", "stations"):
+        path = str(Path(filtered.runs).parent / f"{use}.zarr")
+        words = [f"filter.output={path}", f"observations.use=[{use}]"]
+        assert slams(recipe, "filter", *words) == 0
+        found[use], climatology = errors(filtered, path, slice(75, 106))
+    whole = errors(filtered, filtered.filter.output, slice(75, 106))[0]
+    assert whole < min(found.values()) < max(found.values()) < climatology
 
 
 def test_several_lags_are_forecast_at_once(filtered):

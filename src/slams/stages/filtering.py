@@ -175,20 +175,19 @@ def _load(config: Config, datamodule: MultimodalDataModule) -> LearnedFilter:
     """Load the trained filter.
 
     Raises:
-        UserError: It was trained with observations of other channels, see `LearnedFilter.load`.
+        UserError: A channel is observed that it was not trained with, see `LearnedFilter.load`.
     """
     directory = trained_directory(config, "filter")
     checkpoint = directory / "checkpoints" / "best.ckpt"
     module = LearnedFilter.load(checkpoint, datamodule.channels, datamodule.grid)
-    observed = _observed(datamodule)
-    if observed != module.observed:
-        found, expected = (
-            ", ".join(datamodule.channels[i].name for i in some)
-            for some in (observed, module.observed)
-        )
+    names = [c.name for c in datamodule.channels]
+    known = [names[i] for i in module.observed]
+    strange = [names[i] for i in _observed(datamodule) if names[i] not in known]
+    if strange:
         raise UserError(
-            f"key 'observations': found observations of {found}, expected those that the filter "
-            f"in {directory} was trained with, of {expected}; train it again"
+            f"key 'observations': found observations of {', '.join(strange)}, but the filter in "
+            f"{directory} was trained with those of {', '.join(known)}; expected some of these, "
+            f"or a filter that is trained again"
         )
     return module
 
