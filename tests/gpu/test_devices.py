@@ -40,7 +40,7 @@ def method(name: str, problem) -> Assimilator:
 
 
 @DEVICES
-@pytest.mark.parametrize("stage", ["vae", "score"])
+@pytest.mark.parametrize("stage", ["vae", "score", "filter"])
 def test_training_in_bfloat16_is_on_the_device(stage: str, device: str, tmp_path: Path) -> None:
     with HeavyOnCpu() as recorded:
         module, loss, end = train(stage, tmp_path, ACCELERATOR[device])
@@ -87,11 +87,20 @@ def test_the_autoencoder_is_that_of_the_cpu(device: str) -> None:
 
 
 @pytest.mark.parametrize("device", [pytest.param("cpu", marks=pytest.mark.slow), CUDA])
-def test_two_ranks_train_the_same_network(device: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stage", ["vae", "filter"])
+def test_two_ranks_train_the_same_network(stage: str, device: str, tmp_path: Path) -> None:
     if device == "cuda" and torch.cuda.device_count() < 2:
         pytest.skip("fewer than two GPUs on this machine")
     done = subprocess.run(
-        [sys.executable, "-m", "tests.gpu.training", str(tmp_path), ACCELERATOR[device], "2"],
+        [
+            sys.executable,
+            "-m",
+            "tests.gpu.training",
+            str(tmp_path),
+            ACCELERATOR[device],
+            "2",
+            stage,
+        ],
         env={k: v for k, v in os.environ.items() if not k.startswith(("SLURM", "PL_"))},
         cwd=Path(__file__).parents[2],
         capture_output=True,

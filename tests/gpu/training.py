@@ -1,6 +1,6 @@
-"""Trainings of both networks on random fields, as one script for any device and number of ranks.
+"""Trainings of the networks on random fields, as one script for any device and number of ranks.
 
-python -m tests.gpu.training DIRECTORY cpu|gpu RANKS
+python -m tests.gpu.training DIRECTORY cpu|gpu RANKS STAGE
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from slams.config.schema import TrainerConfig
 from slams.fields import Batch
 from slams.modules.base import TrainedModule
 from slams.modules.trainer import make_trainer
+from tests.modules.test_learned_filter import days
+from tests.modules.test_learned_filter import module as learned_filter
 from tests.modules.test_score import batch as latent_batch
 from tests.modules.test_score import score
 from tests.modules.test_vae import fields, vae
@@ -29,6 +31,8 @@ def module_and_batch(stage: str) -> tuple[TrainedModule, object]:
     torch.manual_seed(0)
     if stage == "score":
         return score(), latent_batch()
+    if stage == "filter":
+        return learned_filter(), days()
     x = fields()[:, None]
     known = torch.ones_like(x, dtype=torch.bool)
     batch = Batch(x, known, torch.zeros(6, 1), torch.arange(6), torch.zeros_like(x))
@@ -64,7 +68,7 @@ def train(
     """Train a stage for four steps; return the module, its last loss and what was at the end.
 
     Args:
-        stage: `vae` or `score`.
+        stage: `vae`, `score` or `filter`.
         directory: The Trainer's directory; nothing is written.
         accelerator: `cpu` or `gpu`.
         ranks: Number of processes.
@@ -82,5 +86,5 @@ def train(
 
 if __name__ == "__main__":
     where, kind, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-    _, _, found = train("vae", where, kind, count)
+    _, _, found = train(sys.argv[4], where, kind, count)
     print(f"{count} ranks, {found.backend}, {found.device}, same weights: {found.same}")
