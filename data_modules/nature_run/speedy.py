@@ -57,8 +57,8 @@ def model_versions() -> dict[str, str]:
         return {name: version(name) for name in _PACKAGES}
     except PackageNotFoundError:
         raise UserError(
-            "`slams simulate` needs the general circulation model jcm, which is not installed; "
-            + install_extra("simulate")
+            "`slams simulate` and `slams limit` need the general circulation model jcm, which is "
+            "not installed; " + install_extra("simulate")
         ) from None
 
 

@@ -18,7 +18,6 @@ import torch
 import xarray as xr
 
 from data_modules.nature_run import speedy
-from slams.assimilators.kept_analyses import analysis_path
 from slams.config.schema import Config
 from slams.errors import UserError
 from slams.runtime.files import load_tensors
@@ -121,7 +120,8 @@ def cycled(config: Config, cycle_days: int = DAYS, **settings) -> Config:
         keep_cases=1,
         letkf_perfect_model=section,
     )
-    return replace(config, assimilation=assimilation)
+    tracking = replace(config.tracking, enabled=False)
+    return replace(config, assimilation=assimilation, tracking=tracking)
 
 
 def analyses(path: Path) -> dict[str, torch.Tensor]:
@@ -188,35 +188,18 @@ def test_the_truth_is_not_used(recipe, tmp_path, monkeypatch) -> None:
 def test_it_is_a_row_of_the_ordinary_comparison(recipe) -> None:
     path = limit(recipe)
     run = assimilate(recipe, report_after=False)
-    cases = pd.read_parquet(run / "cases.parquet")
-    of = cases[
-        (cases["method"] == "letkf_perfect_model")
-        & (cases["metric"] == "rmse")
-        & (cases["variable"] == "temperature")
-        & (cases["level"] == "850")
-    ]
-    scores = json.loads((path / "cycle.json").read_text())["days"]
-    # The first channel is temperature at 850 hPa; the printed scores are those of the table.
-    expected = [day["analysis"][0] ** 0.5 for day in scores.values()]
-    np.testing.assert_allclose(of["value"], expected, rtol=1e-4)
     results = pd.read_parquet(run / "results.parquet")
     assert set(results["method"]) == {"climatology", "letkf_perfect_model"}
-
-
-def test_days_seeds_and_channels_that_do_not_fit_are_refused(recipe, tmp_path) -> None:
-    with pytest.raises(UserError, match=r"letkf_perfect_model\.analyses.*none.*`slams limit`"):
-        assimilate(recipe, report_after=False)
-    path = limit(recipe)
-    longer = cycled(recipe, DAYS + 1, analyses=str(path))
-    with pytest.raises(UserError, match=r"2001-03-28 to 2001-03-30, expected .* 2001-03-31"):
-        assimilate(replace(longer, runs=str(tmp_path / "a")), report_after=False)
-    other = replace(recipe, seed=5, runs=str(tmp_path / "b"))
-    with pytest.raises(UserError, match="found seed 0, expected 5"):
-        assimilate(other, report_after=False)
-    file = analysis_path(path, "2001-03-29")
-    file.write_bytes(file.read_bytes()[:-400])
-    with pytest.raises(UserError, match=r"2001-03-29\.pt is damaged"):
-        assimilate(replace(recipe, runs=str(tmp_path / "c")), report_after=False)
+    of = results[
+        (results["method"] == "letkf_perfect_model")
+        & (results["metric"] == "rmse")
+        & (results["variable"] == "temperature")
+        & (results["level"] == "850")
+    ]
+    scores = json.loads((path / "cycle.json").read_text())["days"]
+    # The first channel is temperature at 850 hPa; what was printed is what the table has.
+    expected = np.mean([day["analysis"][0] for day in scores.values()]) ** 0.5
+    assert of["value"].tolist() == pytest.approx([expected], rel=1e-4)
 
 
 def test_another_cycle_is_not_continued_and_other_directories_are_left(recipe, tmp_path) -> None:
@@ -275,7 +258,7 @@ def test_printed_table_leaves_out_the_days_of_settling(capsys) -> None:
     early, late = DayScores([9.0], [9.0], [9.0]), DayScores([4.0], [1.0], [0.25])
     scores = {day: early if i < 20 else late for i, day in enumerate(days)}
     print_levels(scores, [850], days)
-    out = capsys.readouterr().out
+    out = " ".join(capsys.readouterr().out.split())
     assert "2001-01-21 to 2001-01-24, n = 4" in out
     assert [w for w in ("2.000", "1.000", "0.500") if w in out] == ["2.000", "1.000", "0.500"]
     assert "3.000" not in out

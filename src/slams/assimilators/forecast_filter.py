@@ -111,13 +111,14 @@ class ForecastFilter:
         fields = torch.cat([days, members.ends], dim=1)
         mean = fields.mean(dim=0)
         prior = fields - mean
-        increment, analysis = torch.zeros_like(mean), prior.clone()
-        strengths = self._strengths(members.pressure)
-        for strength in set(strengths):
-            of = [i for i, one in enumerate(strengths) if one == strength]
-            increment[of], analysis[:, of] = local_transform(
-                self._gains, observations, images, innovation, prior[:, of], strength
-            )
+        increment, analysis = local_transform(
+            self._gains,
+            observations,
+            images,
+            innovation,
+            prior,
+            self._strengths(members.pressure),
+        )
         updated = mean + increment + relax_to_prior_spread(prior, analysis, self.rtps)
         days, ends = updated.split([days.shape[1], members.ends.shape[1]], dim=1)
         state = normaliser.denormalise(days.unsqueeze(1), batch.climatology)

@@ -19,6 +19,8 @@ Observations without error are refused, because the ensemble space cannot fit th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -61,7 +63,7 @@ def local_transform(
     images: Tensor,
     innovation: Tensor,
     perturbations: Tensor,
-    strength: float = 1.0,
+    strengths: Sequence[float] | None = None,
 ) -> Analysed:
     """Transform perturbations by the weights of the observations near each grid point.
 
@@ -74,7 +76,8 @@ def local_transform(
         images: `(K, P)` observed values of the members, centred.
         innovation: `(P,)` observed values minus the mean of the members' observed values.
         perturbations: `(K, F, H, W)` centred, in any units.
-        strength: Factor on the localisation, 0 to 1; observations count less for these fields.
+        strengths: `F` factors on the localisation, 0 to 1: observations count less for some
+            fields; 1 for all by default.
 
     Returns:
         Increment `(F, H, W)` of the mean and perturbations `(K, F, H, W)`, centred.
@@ -91,14 +94,24 @@ def local_transform(
     by_point = perturbations.flatten(2).permute(2, 1, 0)  # (G, F, K)
     increment = perturbations.new_empty(by_point.shape[:2])
     analysis = perturbations.new_empty(len(perturbations), by_point.shape[1], len(by_point))
+    groups = _equal(strengths or [1.0] * by_point.shape[1])
     for start in range(0, len(by_point), _POINTS):
         points = slice(start, start + _POINTS)
         taper, index = gains.nearest(observations, points)
-        mean, transform = _weights(strength * taper, index, images, innovation)
-        local = by_point[points]
-        increment[points] = (local @ mean.unsqueeze(-1)).squeeze(-1)
-        analysis[:, :, points] = (local @ transform).permute(2, 1, 0)
+        for strength, fields in groups.items():
+            mean, transform = _weights(strength * taper, index, images, innovation)
+            local = by_point[points][:, fields]
+            increment[points, fields] = (local @ mean.unsqueeze(-1)).squeeze(-1)
+            analysis[:, fields, points] = (local @ transform).permute(2, 1, 0)
     return increment.T.reshape(perturbations.shape[1:]), analysis.reshape(perturbations.shape)
+
+
+def _equal(values: Sequence[float]) -> dict[float, list[int]]:
+    """Return the positions of each value."""
+    found: dict[float, list[int]] = {}
+    for position, value in enumerate(values):
+        found.setdefault(value, []).append(position)
+    return found
 
 
 def _weights(
