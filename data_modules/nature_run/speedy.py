@@ -176,13 +176,11 @@ class SpeedyModel:
             fields: As `fields`; humidity below zero counts as zero.
         """
         model = self._model
-        now = model.dycore.to_physics_state(model.dycore_state)
-        turned = np.ascontiguousarray(fields[:, ::-1].swapaxes(1, 2))
-        *levels, pressure = np.split(turned, [LAYERS * (i + 1) for i in range(len(_PROGNOSTIC))])
-        wanted = dict(zip(_PROGNOSTIC, levels, strict=True))
-        wanted["specific_humidity"] = np.maximum(wanted["specific_humidity"], 0.0)
-        then = now.replace(**wanted, normalized_surface_pressure=np.exp(pressure[0]))
-        before, after = (model.dycore.initial_state(one, sim_time=0.0) for one in (now, then))
+        # Both go the same way, so that equal fields have equal harmonics, to the bit.
+        before, after = (
+            model.dycore.initial_state(self._on_grid(one), sim_time=0.0)
+            for one in (self.fields, fields)
+        )
         clock = model.run_state
         model.restore_state(
             model.dycore_state + (after - before),
@@ -190,6 +188,15 @@ class SpeedyModel:
             time=clock.time,
             step=clock.step,
         )
+
+    def _on_grid(self, fields: np.ndarray) -> Any:
+        """Return `fields` as jcm holds a state on its grid."""
+        turned = np.ascontiguousarray(fields[:, ::-1].swapaxes(1, 2))
+        *levels, pressure = np.split(turned, [LAYERS * (i + 1) for i in range(len(_PROGNOSTIC))])
+        named = dict(zip(_PROGNOSTIC, levels, strict=True))
+        named["specific_humidity"] = np.maximum(named["specific_humidity"], 0.0)
+        now = self._model.dycore.to_physics_state(self._model.dycore_state)
+        return now.replace(**named, normalized_surface_pressure=np.exp(pressure[0]))
 
     def piece(self) -> xr.Dataset:
         """Run the next `PIECE_STEPS` steps and return their fields, terrain included."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
-from slams.assimilators.kept_analyses import KeptAnalyses, KeptDay, analysis_path
+from slams.assimilators.kept_analyses import KeptAnalyses
+from slams.assimilators.materials import KeptDay
 from slams.calendar.days import day_of
 from slams.errors import UserError
+from slams.stages.limit_files import CycleFiles, DayScores, read_day
 from tests.assimilators.problems import DATE, linear_gaussian
 
 MEMBERS = 10
@@ -38,15 +41,16 @@ def day(problem, batch) -> KeptDay:
 
 
 def method(problem, directory: Path, seed: int = 0) -> KeptAnalyses:
-    kept = KeptAnalyses(problem.normaliser, problem.grid, seed, directory=directory)
+    read = partial(read_day, directory)
+    kept = KeptAnalyses(problem.normaliser, problem.grid, seed, read=read)
     kept.fit(problem.archive(problem.draw(2, seed=0)))
     return kept
 
 
 def write(day: KeptDay, directory: Path) -> Path:
-    path = analysis_path(directory, day_of(DATE))
-    path.parent.mkdir(exist_ok=True)
-    day.write(path)
+    files = CycleFiles.open(directory, {"of": "a test"}, "auto")
+    files.finish(str(day_of(DATE)), day, DayScores([], [], []))
+    (path,) = (directory / "analyses").glob("*.pt")
     return path
 
 
@@ -95,13 +99,13 @@ def test_what_does_not_fit_is_refused(problem, batch, day, tmp_path) -> None:
     name = day_of(DATE)
     with pytest.raises(UserError, match=f"those of {name} to {name}, expected .* of 1994-08-24"):
         method(problem, tmp_path).analyse(later, 3)
-    with pytest.raises(UserError, match="found seed 0, expected 5"):
+    with pytest.raises(UserError, match="found seed 0, expected those of the recipe"):
         method(problem, tmp_path, seed=5).analyse(batch, 3)
     write(replace(day, grid="0" * 16), tmp_path)
     with pytest.raises(UserError, match="found the grid 0000"):
         method(problem, tmp_path).analyse(batch, 3)
     write(replace(day, channels=["2m_temperature", "surface_pressure"]), tmp_path)
-    with pytest.raises(UserError, match=r"has no 'outgoing_longwave_radiation'.*data\.channels"):
+    with pytest.raises(UserError, match="without outgoing_longwave_radiation, expected"):
         method(problem, tmp_path).analyse(batch, 3)
     write(day, tmp_path)
     damaged = bytearray(path.read_bytes())

@@ -9,75 +9,44 @@ observations of the same recipe.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import date
-from pathlib import Path
 from typing import Self
 
-import torch
 from torch import Tensor
 
 from slams.assimilators.case_by_case import CaseAnalysis, CaseByCase, centre
-from slams.assimilators.materials import Materials
+from slams.assimilators.materials import KeptDay, Materials
 from slams.assimilators.season import draw_days
 from slams.calendar.days import day_of
 from slams.errors import UserError
 from slams.fields import Batch
 from slams.methods.specifications import LETKF_PERFECT_MODEL as SPEC
-from slams.runtime.atomic import replacing
-from slams.runtime.files import load_tensors
 
-__all__ = ["KeptAnalyses", "KeptDay", "analysis_path", "build"]
-
-
-@dataclass(frozen=True)
-class KeptDay:
-    """The analysis of a day.
-
-    Attributes:
-        members: `(K, C, H, W)` physical.
-        channels: Names of the `C` channels.
-        grid: Fingerprint of the grid.
-        seed: Seed of the experiment whose observations were assimilated.
-    """
-
-    members: Tensor
-    channels: list[str]
-    grid: str
-    seed: int
-
-    def write(self, path: Path) -> None:
-        """Write the analysis, completely or not at all; the directory must exist."""
-        with replacing(path) as part:
-            torch.save(vars(self), part)
-
-
-def analysis_path(directory: Path, day: date | str) -> Path:
-    """Return the file of the analysis of a day, a date or an ISO date."""
-    return directory / "analyses" / f"{day}.pt"
+__all__ = ["KeptAnalyses", "build"]
 
 
 @dataclass(eq=False, repr=False)
 class KeptAnalyses(CaseByCase):
-    """The members' analyses that are kept in a directory.
+    """The members' analyses that are kept.
 
     Args:
         normaliser: Climatology, standard deviations and transforms.
         grid: The grid.
         seed: The experiment's seed.
-        directory: The directory.
+        read: Function that reads the analysis of a day, see `Materials.kept_day`.
     """
 
     name = SPEC.name
 
-    directory: Path = Path()
+    read: Callable[[date], KeptDay] = field(kw_only=True)
 
     @classmethod
     def build(cls, materials: Materials) -> Self:
         """Build the method of a recipe, see `slams.plugins.methods.MethodSpec`."""
-        directory = Path(materials.settings_of(cls.name)["analyses"])
         given = (materials.normaliser, materials.grid, materials.seed)
-        return cls(*given, directory=directory)
+        return cls(*given, read=materials.kept_day)
 
     def analyse_case(self, batch: Batch, members: int) -> CaseAnalysis:
         """Read the analysis of the case's day and choose members; `(M, 1, C, H, W)` normalised.
@@ -102,36 +71,20 @@ class KeptAnalyses(CaseByCase):
 
     def _read(self, day: date) -> Tensor:
         """Return the members of a day, `(K, 1, C, H, W)` physical."""
-        path = analysis_path(self.directory, day)
-        if not path.is_file():
-            days = sorted(p.stem for p in path.parent.glob("*.pt"))
-            found = f"those of {days[0]} to {days[-1]}" if days else "none"
-            raise UserError(
-                f"key 'assimilation.{self.name}.analyses': {self.directory}: found {found}, "
-                f"expected an analysis of {day}; run `slams limit` with the same days first"
-            )
-        try:
-            kept = KeptDay(**load_tensors(path))
-            index = [kept.channels.index(c.name) for c in self.normaliser.channels]
-        except ValueError as error:
-            raise UserError(
-                f"{path} has no {str(error).split(' is ')[0]}; run `slams limit` with this "
-                f"recipe's data.channels"
-            ) from None
-        except Exception as error:
-            raise UserError(
-                f"{path} is damaged ({type(error).__name__}); run `slams limit` again with "
-                f"resume=overwrite"
-            ) from error
+        kept, channels = self.read(day), [c.name for c in self.normaliser.channels]
+        absent = [name for name in channels if name not in kept.channels]
         for what, found, expected in (
+            ("channels without", ", ".join(absent), ""),
             ("the grid", kept.grid, self.grid.fingerprint),
             ("seed", kept.seed, self.seed),
         ):
             if found != expected:
                 raise UserError(
-                    f"{path}: found {what} {found}, expected {expected}: methods are compared on "
-                    f"the same observations; run `slams limit` with this recipe"
+                    f"the analysis of {day} of {self.name}: found {what} {found}, expected those "
+                    f"of the recipe: methods are compared on the same observations and fields; "
+                    f"run `slams limit` with this recipe"
                 )
+        index = [kept.channels.index(name) for name in channels]
         return kept.members[:, index].unsqueeze(1).to(self.normaliser.sd.device)
 
 

@@ -26,7 +26,7 @@ from data_modules.multimodal import MultimodalDataModule
 from data_modules.nature_run import speedy
 from data_modules.nature_run.period import Period
 from slams.assimilators.forecast_filter import ForecastFilter, Members
-from slams.assimilators.kept_analyses import KeptDay, analysis_path
+from slams.assimilators.materials import KeptDay
 from slams.calendar.days import day_of
 from slams.config.loading import to_plain
 from slams.config.schema import Config
@@ -256,8 +256,7 @@ class _Cycle:
         channels = [channel.name for channel in self._data.channels]
         kept = KeptDay(analysis.days, channels, self._data.grid.fingerprint, self._seed)
         with defer():
-            kept.write(analysis_path(files.directory, day))
-            files.finish(day, scores)
+            files.finish(day, kept, scores)
 
     def _errors(self, members: Tensor, batch: Batch) -> list[float]:
         """Return the mean squared error (K2) of the mean temperature at each level."""

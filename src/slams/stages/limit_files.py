@@ -11,18 +11,21 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from slams.assimilators.materials import KeptDay
 from slams.config.difference import first_difference
 from slams.errors import UserError
-from slams.runtime.atomic import write_text
+from slams.runtime.atomic import replacing, write_text
 from slams.runtime.console import print_tables
-from slams.runtime.files import read_json
+from slams.runtime.files import load_tensors, read_json
 
-__all__ = ["START", "CycleFiles", "DayScores", "print_levels"]
+__all__ = ["START", "CycleFiles", "DayScores", "print_levels", "read_day"]
 
 # Name of the states from which the first day is forecast.
 START = "start"
@@ -135,13 +138,16 @@ class CycleFiles:
         """Return the file from which a member's next forecast starts."""
         return self.state(max(self.scores, default=START), member)
 
-    def finish(self, day: str, scores: DayScores) -> None:
-        """Record a day, and remove the states that precede it.
+    def finish(self, day: str, analysis: KeptDay, scores: DayScores) -> None:
+        """Write the analysis of a day, record the day, and remove the states that precede it.
 
         Args:
             day: ISO date.
+            analysis: Its analysis.
             scores: Its scores.
         """
+        with replacing(_analysis_path(self.directory, day)) as part:
+            torch.save(vars(analysis), part)
         self.scores[day] = scores
         self._write_record()
         self._remove_others()
@@ -157,6 +163,37 @@ class CycleFiles:
         for folder in (self.directory / "states").iterdir():
             if folder.is_dir() and folder.name not in kept:
                 shutil.rmtree(folder)
+
+
+def read_day(directory: Path, day: date) -> KeptDay:
+    """Read the analysis of a day.
+
+    Args:
+        directory: The directory of a cycle.
+        day: The day.
+
+    Raises:
+        UserError: The cycle has no analysis of that day, or it is damaged.
+    """
+    path = _analysis_path(directory, str(day))
+    if not path.is_file():
+        days = sorted(p.stem for p in path.parent.glob("*.pt"))
+        found = f"those of {days[0]} to {days[-1]}" if days else "none"
+        raise UserError(
+            f"key 'assimilation.letkf_perfect_model.analyses': {directory}: found {found}, "
+            f"expected an analysis of {day}; run `slams limit` with the same days first"
+        )
+    try:
+        return KeptDay(**load_tensors(path))
+    except Exception as error:
+        raise UserError(
+            f"{path} is damaged ({type(error).__name__}); run `slams limit` again with "
+            f"resume=overwrite"
+        ) from error
+
+
+def _analysis_path(directory: Path, day: str) -> Path:
+    return directory / "analyses" / f"{day}.pt"
 
 
 def _is_fresh(directory: Path) -> bool:
