@@ -79,7 +79,7 @@ def stop(calls_of: str, error: BaseException, monkeypatch: pytest.MonkeyPatch) -
         (["prepare"], "prepare"),
         (["train", "vae"], "train_vae"),
         (["train", "score"], "train_score"),
-        (["limit", "assimilation.cycle_days=3"], "limit"),
+        (["limit", "background.lag=1", "assimilation.cycle_days=3"], "limit"),
         (["assimilate"], "assimilate"),
         (["report"], "report"),
     ],
