@@ -14,8 +14,8 @@ import yaml
 
 from slams import plugins
 from slams.cli.verbs import GROUPS, VERBS
-from slams.plugins.admission import REGISTRIES
 from slams.methods.specifications import LETKF_PERFECT_MODEL
+from slams.plugins.admission import REGISTRIES
 from slams.plugins.methods import FIRST_GUESSES, METHODS, Role
 
 ROOT = Path(__file__).parents[1]

@@ -152,6 +152,12 @@ class SpeedyModel:
         return np.concatenate([*[sigma] * 4, [1000.0]])
 
     @property
+    def temperature(self) -> slice:
+        """Return which of `fields` are temperature."""
+        first = LAYERS * _PROGNOSTIC.index("temperature")
+        return slice(first, first + LAYERS)
+
+    @property
     def fields(self) -> np.ndarray:
         """Return the prognostic fields of the present state on the grid.
 

@@ -44,6 +44,7 @@ class StillAir:
     days = 0
     killed_at = 0
     pressure = np.full(5, 1000.0)
+    temperature = slice(2, 3)
 
     def __init__(self, period, truncation: int, spinup_days: int) -> None:
         self.state = np.zeros((5, ROWS, COLUMNS), dtype=np.float32)

@@ -50,6 +50,11 @@ class MemberModel(Protocol):
     """One member at a time of a forecast model; `data_modules.nature_run.speedy.SpeedyModel`."""
 
     @property
+    def temperature(self) -> slice:
+        """Which of the fields are temperature (K)."""
+        ...
+
+    @property
     def pressure(self) -> np.ndarray:
         """Pressure (hPa) of each field, `(F,)`."""
         ...
@@ -199,9 +204,11 @@ class _Cycle:
             say(f"spin-up of {settings.spinup_days} days is done")
         for member in missing:
             model.load(files.common)
-            fields = model.fields
-            noise = torch.randn(fields.shape, generator=generator(self._seed, "limit", member))
-            model.move_to(fields + settings.noise * _warm(fields) * noise.numpy())
+            fields = model.fields.copy()
+            warm = fields[model.temperature]
+            noise = torch.randn(warm.shape, generator=generator(self._seed, "limit", member))
+            warm += settings.noise * noise.numpy()
+            model.move_to(fields)
             model.run_days(settings.branch_days)
             model.save(files.state(START, member))
             say(f"member {member + 1} of {settings.members} has run {settings.branch_days} days")
@@ -276,11 +283,3 @@ class _Cycle:
 
 def _temperatures(data: MultimodalDataModule) -> list:
     return [c for c in data.channels if c.variable == "temperature"]
-
-
-def _warm(fields: np.ndarray) -> np.ndarray:
-    """Return 1 where a field is temperature, the third quarter of those on levels, else 0."""
-    levels = (len(fields) - 1) // 4
-    chosen = np.zeros((len(fields), 1, 1), dtype=np.float32)
-    chosen[2 * levels : 3 * levels] = 1.0
-    return chosen
