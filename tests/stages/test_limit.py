@@ -10,6 +10,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -37,11 +38,13 @@ class StillAir:
     """A model whose state stays as it is: the mean of a day is the state at its end.
 
     Attributes:
-        days: Days that were run with output, by any instance; a test resets it.
-        killed_at: The day, counted from 1, at which the process is killed; 0 for none.
+        begun: The states, of any instance, from which a day was run with output.
+        steps: Number of days that were run and states that were saved.
+        killed_at: The step, counted from 1, at which the process is killed; 0 for none.
     """
 
-    days = 0
+    begun: ClassVar[list[np.ndarray]] = []
+    steps = 0
     killed_at = 0
     pressure = np.full(5, 1000.0)
     temperature = slice(2, 3)
@@ -63,9 +66,8 @@ class StillAir:
             ) / 4
 
     def day(self) -> xr.Dataset:
-        StillAir.days += 1
-        if StillAir.days == StillAir.killed_at:
-            raise KilledError
+        self._step()
+        StillAir.begun.append(self.state.copy())
         latitude = 90 - 180 / ROWS * (np.arange(ROWS) + 0.5)
         coords = {
             "level": [850, 500],
@@ -87,11 +89,18 @@ class StillAir:
         )
 
     def save(self, path: Path) -> None:
+        self._step()
         with path.open("wb") as file:
             np.save(file, self.state)
 
     def load(self, path: Path) -> None:
         self.state = np.load(path)
+
+    @staticmethod
+    def _step() -> None:
+        StillAir.steps += 1
+        if StillAir.steps == StillAir.killed_at:
+            raise KilledError
 
 
 @pytest.fixture(autouse=True)
@@ -99,7 +108,8 @@ def model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speedy, "SpeedyModel", StillAir)
     monkeypatch.setattr(speedy, "model_versions", lambda: {"jcm": "0"})
     monkeypatch.setattr(speedy, "forcing_digest", lambda: "f" * 64)
-    monkeypatch.setattr(StillAir, "days", 0)
+    monkeypatch.setattr(StillAir, "begun", [])
+    monkeypatch.setattr(StillAir, "steps", 0)
     monkeypatch.setattr(StillAir, "killed_at", 0)
 
 
@@ -132,16 +142,17 @@ def analyses(path: Path) -> dict[str, torch.Tensor]:
 def test_a_cycle_that_was_killed_at_any_day_ends_with_the_same_numbers(recipe, tmp_path) -> None:
     whole = analyses(limit(recipe))
     assert list(whole) == ["2001-03-28", "2001-03-29", "2001-03-30"]
-    assert StillAir.days == MEMBERS * DAYS
+    assert len(StillAir.begun) == MEMBERS * DAYS
     other = replace(recipe.assimilation.letkf_perfect_model, analyses=str(tmp_path / "killed"))
     killed = replace(recipe, assimilation=replace(recipe.assimilation, letkf_perfect_model=other))
-    for at in (2, MEMBERS + 2, 2 * MEMBERS):
-        StillAir.days, StillAir.killed_at = 0, at
+    # The start of a member, a forecast of the first day, states after it, a later forecast.
+    for at in (4, 5 + 3, 2 * MEMBERS + 3 * MEMBERS + 2, 5):
+        StillAir.steps, StillAir.killed_at = 0, at
         with pytest.raises(KilledError):
             limit(killed)
         # As if the process had died while it wrote the states of the day that it was doing.
         (tmp_path / "killed" / "states" / "2001-03-30").mkdir(exist_ok=True)
-    StillAir.days, StillAir.killed_at = 0, 0
+    StillAir.steps, StillAir.killed_at = 0, 0
     found = analyses(limit(killed))
     assert found.keys() == whole.keys()
     for day, members in whole.items():
@@ -152,20 +163,23 @@ def test_a_cycle_that_was_killed_at_any_day_ends_with_the_same_numbers(recipe, t
 
 def test_the_next_day_is_forecast_from_the_analysis(recipe, tmp_path) -> None:
     path = limit(recipe)
+    begun = [280 + state[2] for state in StillAir.begun]
+    for number, members in enumerate(list(analyses(path).values())[:-1], start=1):
+        assert float(members[:, 0].std(dim=0).min()) > 0
+        next_day = begun[number * MEMBERS : (number + 1) * MEMBERS]
+        np.testing.assert_allclose(members[:, 0], next_day, atol=2e-3)
+        assert np.abs(members[:, 0].numpy() - begun[:MEMBERS]).max() > 0.1
     (last,) = (p for p in (path / "states").iterdir() if p.name.startswith("2001"))
     assert last.name == "2001-03-30"
     members = analyses(path)["2001-03-30"]
-    spread = []
     for member in range(MEMBERS):
         state = np.load(last / f"{member:03d}.msgpack")
         # Nothing moves: the state at the end of the day is the mean of the day.
         np.testing.assert_allclose(members[member, 0], 280 + state[2], atol=2e-3)
-        spread.append(state[2])
-    assert np.std(spread, axis=0).min() > 0
     # More days continue the cycle, from the states that it ended with.
-    StillAir.days = 0
+    StillAir.begun = []
     limit(cycled(recipe, DAYS + 1, analyses=str(path)))
-    assert StillAir.days == MEMBERS
+    assert len(StillAir.begun) == MEMBERS
     assert list(analyses(path))[-1] == "2001-03-31"
 
 
@@ -214,11 +228,11 @@ def test_another_cycle_is_not_continued_and_other_directories_are_left(recipe, t
     with pytest.raises(UserError, match="resume=never"):
         limit(replace(recipe, resume="never"))
     assert (path / "cycle.json").read_bytes() == before
-    StillAir.days = 0
+    StillAir.begun = []
     limit(recipe)  # finished: nothing is run
-    assert StillAir.days == 0
+    assert not StillAir.begun
     limit(replace(changed, resume="overwrite"))
-    assert StillAir.days == MEMBERS * DAYS
+    assert len(StillAir.begun) == MEMBERS * DAYS
 
     shutil.rmtree(path)
     path.mkdir()
@@ -233,7 +247,7 @@ def test_a_dry_run_writes_nothing(recipe, capsys) -> None:
     path = limit(recipe, dry_run=True)
     assert "6 members" in capsys.readouterr().out
     assert not path.exists()
-    assert StillAir.days == 0
+    assert not StillAir.begun
 
 
 def test_a_model_of_another_grid_or_without_numbers_is_refused(recipe, monkeypatch) -> None:
