@@ -14,6 +14,7 @@ import yaml
 
 from slams import plugins
 from slams.cli.verbs import GROUPS, VERBS
+from slams.methods.specifications import LETKF_PERFECT_MODEL
 from slams.plugins.admission import REGISTRIES
 from slams.plugins.methods import FIRST_GUESSES, METHODS, Role
 
@@ -162,6 +163,8 @@ def methods_table() -> str:
             if guess.knows in spec.first_guesses
         ]
         first = "nothing" if spec.role is Role.CLIMATOLOGY else "the background"
+        if spec is LETKF_PERFECT_MODEL:  # reads files
+            first = "analyses of `slams limit`"
         starts = ", ".join([first, *guesses])
         stages = ", ".join(f"`{stage}`" for stage in spec.needs) or "–"
         lines.append(f"| `{spec.name}` | {spec.label} | {starts} | {stages} |")

@@ -37,6 +37,8 @@ __all__ = [
 
 LAYERS = 8
 STEP_MINUTES = 30.0
+# Fields of the model's state on its levels, by their names in jcm.
+_PROGNOSTIC = ("u_wind", "v_wind", "temperature", "specific_humidity")
 # Packages that determine the numbers: physics, dynamics, and the compiler.
 _PACKAGES = ("jcm", "dinosaur", "jax", "jaxlib")
 # In the directory of jcm's boundary conditions.
@@ -55,8 +57,8 @@ def model_versions() -> dict[str, str]:
         return {name: version(name) for name in _PACKAGES}
     except PackageNotFoundError:
         raise UserError(
-            "`slams simulate` needs the general circulation model jcm, which is not installed; "
-            + install_extra("simulate")
+            "`slams simulate` and `slams limit` need the general circulation model jcm, which is "
+            "not installed; " + install_extra("simulate")
         ) from None
 
 
@@ -127,9 +129,80 @@ class SpeedyModel:
 
     def spin_up(self) -> None:
         """Run the days before the first day that is kept."""
-        if self.spinup_days:
-            days = float(self.spinup_days)
-            self._model.resume(forcing=self._forcing, save_interval=days, total_time=days)
+        self.run_days(self.spinup_days)
+
+    def run_days(self, days: int) -> None:
+        """Run some days without output; each number of days is compiled by itself."""
+        if days:
+            self._model.resume(
+                forcing=self._forcing, save_interval=float(days), total_time=float(days)
+            )
+
+    def day(self) -> xr.Dataset:
+        """Run the next day and return its mean fields, one step."""
+        output = self._model.resume(
+            forcing=self._forcing, save_interval=1.0, total_time=1.0, output_averages=True
+        )
+        return run_fields(output.to_xarray())
+
+    @property
+    def pressure(self) -> np.ndarray:
+        """Return the pressure (hPa, at a surface pressure of 1000) of each of `fields`."""
+        sigma = 1000.0 * np.asarray(self._model.coords.vertical.centers)
+        return np.concatenate([*[sigma] * 4, [1000.0]])
+
+    @property
+    def temperature(self) -> slice:
+        """Return which of `fields` are temperature."""
+        first = LAYERS * _PROGNOSTIC.index("temperature")
+        return slice(first, first + LAYERS)
+
+    @property
+    def fields(self) -> np.ndarray:
+        """Return the prognostic fields of the present state on the grid.
+
+        Returns:
+            `(4 L + 1, H, W)` float32, latitude from north to south: eastward and northward wind
+            (m s-1), temperature (K) and specific humidity (kg kg-1) at the `L` levels of the
+            model, and the logarithm of the surface pressure over 1000 hPa.
+        """
+        state = self._model.dycore.to_physics_state(self._model.dycore_state)
+        levels = [np.asarray(getattr(state, name)) for name in _PROGNOSTIC]
+        pressure = np.log(np.asarray(state.normalized_surface_pressure))
+        stacked = np.concatenate([*levels, pressure[None]]).astype(np.float32)
+        return stacked.swapaxes(1, 2)[:, ::-1]  # jcm: longitude first, south to north
+
+    def move_to(self, fields: np.ndarray) -> None:
+        """Change the present state so that its prognostic fields become the given ones.
+
+        Only the difference from the present fields is transformed to spherical harmonics: what
+        it does not change keeps its bits, and what is finer than the harmonics is left out.
+
+        Args:
+            fields: As `fields`; humidity below zero counts as zero.
+        """
+        model = self._model
+        # Both go the same way, so that equal fields have equal harmonics, to the bit.
+        before, after = (
+            model.dycore.initial_state(self._on_grid(one), sim_time=0.0)
+            for one in (self.fields, fields)
+        )
+        clock = model.run_state
+        model.restore_state(
+            model.dycore_state + (after - before),
+            model.physics_carry,
+            time=clock.time,
+            step=clock.step,
+        )
+
+    def _on_grid(self, fields: np.ndarray) -> Any:
+        """Return `fields` as jcm holds a state on its grid."""
+        turned = np.ascontiguousarray(fields[:, ::-1].swapaxes(1, 2))
+        *levels, pressure = np.split(turned, [LAYERS * (i + 1) for i in range(len(_PROGNOSTIC))])
+        named = dict(zip(_PROGNOSTIC, levels, strict=True))
+        named["specific_humidity"] = np.maximum(named["specific_humidity"], 0.0)
+        now = self._model.dycore.to_physics_state(self._model.dycore_state)
+        return now.replace(**named, normalized_surface_pressure=np.exp(pressure[0]))
 
     def piece(self) -> xr.Dataset:
         """Run the next `PIECE_STEPS` steps and return their fields, terrain included."""

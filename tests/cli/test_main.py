@@ -36,6 +36,7 @@ STAGES = {
     "prepare": "sources",
     "train_vae": "training",
     "train_score": "training",
+    "limit": "limit",
     "assimilate": "assimilation",
     "report": "reporting",
 }
@@ -78,6 +79,7 @@ def stop(calls_of: str, error: BaseException, monkeypatch: pytest.MonkeyPatch) -
         (["prepare"], "prepare"),
         (["train", "vae"], "train_vae"),
         (["train", "score"], "train_score"),
+        (["limit", "background.lag=1", "assimilation.cycle_days=3"], "limit"),
         (["assimilate"], "assimilate"),
         (["report"], "report"),
     ],

@@ -19,15 +19,18 @@ Observations without error are refused, because the ensemble space cannot fit th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from slams.assimilators.ensemble_kalman import Analysed, EnsembleKalman, PriorEnsemble
+from slams.assimilators.network_gains import NetworkGains
 from slams.errors import UserError
 from slams.methods.specifications import LETKF as SPEC
 from slams.observations.stacked import StackedObservations
 
-__all__ = ["LETKF", "build"]
+__all__ = ["LETKF", "build", "local_transform"]
 
 # Grid points analysed at a time; limits the memory, not the result.
 _POINTS = 96
@@ -47,24 +50,68 @@ class LETKF(EnsembleKalman):
         Raises:
             UserError: An observation has an error variance of 0.
         """
-        if not bool((observations.variance > 0).all()):
-            raise UserError(
-                "letkf: an active observation has an error variance of 0, expected more than 0"
-            )
-        sd = observations.variance.sqrt()
-        images, innovation = prior.images / sd, prior.innovation / sd
         errors = prior.perturbations
-        by_point = errors.flatten(1, 2).flatten(2).permute(2, 1, 0)  # (G, fields, K)
-        increment = errors.new_empty(by_point.shape[:2])
-        analysis = errors.new_empty(len(errors), by_point.shape[1], len(by_point))
-        for start in range(0, len(by_point), _POINTS):
-            points = slice(start, start + _POINTS)
-            near = self.gains.nearest(observations, points)
-            mean, transform = _weights(*near, images, innovation)
-            local = by_point[points]
-            increment[points] = (local @ mean.unsqueeze(-1)).squeeze(-1)
-            analysis[:, :, points] = (local @ transform).permute(2, 1, 0)
-        return increment.T.reshape(errors.shape[1:]), analysis.reshape(errors.shape)
+        increment, analysis = local_transform(
+            self.gains, observations, prior.images, prior.innovation, errors.flatten(1, 2)
+        )
+        return increment.reshape(errors.shape[1:]), analysis.reshape(errors.shape)
+
+
+def local_transform(
+    gains: NetworkGains,
+    observations: StackedObservations,
+    images: Tensor,
+    innovation: Tensor,
+    perturbations: Tensor,
+    strengths: Sequence[float] | None = None,
+) -> Analysed:
+    """Transform perturbations by the weights of the observations near each grid point.
+
+    The perturbations need not be of the fields that are observed: any fields of the same members
+    on the same grid, at whatever time, share the weights (4D-LETKF: Hunt et al. 2007, section 4).
+
+    Args:
+        gains: Localisation and choice of the observations near a point.
+        observations: The `P` active observations, with the error variances to use.
+        images: `(K, P)` observed values of the members, centred.
+        innovation: `(P,)` observed values minus the mean of the members' observed values.
+        perturbations: `(K, F, H, W)` centred, in any units.
+        strengths: `F` factors on the localisation, 0 to 1: observations count less for some
+            fields; 1 for all by default.
+
+    Returns:
+        Increment `(F, H, W)` of the mean and perturbations `(K, F, H, W)`, centred.
+
+    Raises:
+        UserError: An observation has an error variance of 0.
+    """
+    if not bool((observations.variance > 0).all()):
+        raise UserError(
+            "letkf: an active observation has an error variance of 0, expected more than 0"
+        )
+    sd = observations.variance.sqrt()
+    images, innovation = images / sd, innovation / sd
+    by_point = perturbations.flatten(2).permute(2, 1, 0)  # (G, F, K)
+    increment = perturbations.new_empty(by_point.shape[:2])
+    analysis = perturbations.new_empty(len(perturbations), by_point.shape[1], len(by_point))
+    groups = _equal(strengths or [1.0] * by_point.shape[1])
+    for start in range(0, len(by_point), _POINTS):
+        points = slice(start, start + _POINTS)
+        taper, index = gains.nearest(observations, points)
+        for strength, fields in groups.items():
+            mean, transform = _weights(strength * taper, index, images, innovation)
+            local = by_point[points][:, fields]
+            increment[points, fields] = (local @ mean.unsqueeze(-1)).squeeze(-1)
+            analysis[:, fields, points] = (local @ transform).permute(2, 1, 0)
+    return increment.T.reshape(perturbations.shape[1:]), analysis.reshape(perturbations.shape)
+
+
+def _equal(values: Sequence[float]) -> dict[float, list[int]]:
+    """Return the positions of each value."""
+    found: dict[float, list[int]] = {}
+    for position, value in enumerate(values):
+        found.setdefault(value, []).append(position)
+    return found
 
 
 def _weights(

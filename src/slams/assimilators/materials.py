@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Protocol
+
+from torch import Tensor
 
 from slams.assimilators.base import Archive
 from slams.diffusion.backend import Denoiser
 from slams.diffusion.settings import GuidanceSettings, SamplerSettings
+from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
 from slams.linalg.settings import LocalSettings
@@ -16,7 +20,7 @@ from slams.nn.latent_space import IdentitySpace, LatentSpace
 from slams.normalisation import Normaliser
 from slams.runtime.kept_tensors import KeptTensors, MemoryTensors
 
-__all__ = ["Materials", "TrainedNetworks"]
+__all__ = ["KeptDay", "Materials", "TrainedNetworks"]
 
 
 class TrainedNetworks(Protocol):
@@ -48,6 +52,27 @@ class TrainedNetworks(Protocol):
 
 
 @dataclass(frozen=True)
+class KeptDay:
+    """The analysis of a day that was made before.
+
+    Attributes:
+        members: `(K, C, H, W)` physical.
+        channels: Names of the `C` channels.
+        grid: Fingerprint of the grid.
+        seed: Seed of the experiment whose observations were assimilated.
+    """
+
+    members: Tensor
+    channels: list[str]
+    grid: str
+    seed: int
+
+
+def _no_kept_day(day: date) -> KeptDay:
+    raise UserError(f"there are no analyses that were made before, of {day} or any other day")
+
+
+@dataclass(frozen=True)
 class Materials:
     """Inputs from which a method or a first guess is built.
 
@@ -66,6 +91,7 @@ class Materials:
         unseen: Function that reads the windows of the validation period, on which no network was
             trained; `None` if there is none.
         kept: Where denoising errors are kept; by default in memory.
+        kept_day: Function that reads an analysis that `slams limit` has made.
     """
 
     normaliser: Normaliser
@@ -80,6 +106,7 @@ class Materials:
     local: LocalSettings = field(default_factory=LocalSettings)
     unseen: Callable[[], Archive] | None = None
     kept: KeptTensors = field(default_factory=MemoryTensors)
+    kept_day: Callable[[date], KeptDay] = _no_kept_day
 
     def settings_of(self, section: str) -> dict[str, Any]:
         """Return the settings of one method as keyword arguments, empty if it has none."""

@@ -28,6 +28,7 @@ _LONGEST_SENTENCE = 2000
 _CONTINUES = {
     "train": "last checkpoint",
     "prepare": "files that are finished",
+    "limit": "last day that is finished",
     "simulate": "last piece that is finished",
 }
 _STARTS_OVER = "unfinished work is discarded, the same command does it again"

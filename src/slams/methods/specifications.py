@@ -17,6 +17,7 @@ __all__ = [
     "LATENT_3DVAR",
     "LATENT_DIFFUSION",
     "LETKF",
+    "LETKF_PERFECT_MODEL",
     "LINEAR_INVERSE_MODEL",
     "OPTIMAL_INTERPOLATION",
     "PIXEL_DIFFUSION",
@@ -112,6 +113,20 @@ LETKF = MethodSpec(
     first_guesses=(Knows.NOTHING, Knows.BACKGROUND),
     prior="Gaussian",
     settings=_FILTER,
+)
+
+# Analyses of `slams limit`: a filter whose members are forecasts of the model of the truth itself.
+LETKF_PERFECT_MODEL = MethodSpec(
+    name="letkf_perfect_model",
+    label="LETKF (perfect model)",
+    build=Deferred("slams.assimilators.kept_analyses", "build"),
+    style=Style("#000000", "h"),
+    order=100,
+    prior="the model of the truth",
+    settings=(
+        "{members} members, localised with a half-width of {localisation} km, relaxation to prior "
+        "spread {rtps}"
+    ),
 )
 
 # Variational assimilation in the latent space of the VAE.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, is_dataclass
+from pathlib import Path
 from typing import Any
 
 from data_modules.multimodal import MultimodalDataModule
@@ -18,6 +19,7 @@ from slams.errors import UserError
 from slams.plugins.methods import FirstGuessSpec, MethodSpec, check_method
 from slams.runtime.kept_tensors import KeptTensors, MemoryTensors
 from slams.runtime.ranks import say
+from slams.stages.limit_files import read_day
 from slams.stages.loading import Networks
 
 __all__ = ["error_scales", "inner", "make_methods", "say_times"]
@@ -53,6 +55,7 @@ def _materials(
         settings={name: asdict(value) for name, value in sections.items()} | section.options,
         unseen=unseen,
         kept=kept or MemoryTensors(),
+        kept_day=functools.partial(read_day, Path(section.letkf_perfect_model.analyses)),
     )
 
 

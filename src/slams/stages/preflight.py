@@ -29,7 +29,8 @@ def check_prerequisites(config: Config, verb: str, dry_run: bool = False) -> Non
 
     Args:
         config: A recipe that `slams.config.checks` has accepted.
-        verb: `prepare`, `train vae`, `train score`, `assimilate`, `report` or `simulate`.
+        verb: `prepare`, `train vae`, `train score`, `assimilate`, `limit`, `report` or
+            `simulate`.
         dry_run: Whether nothing will be written: output directories are then not checked.
 
     Raises:
@@ -41,6 +42,9 @@ def check_prerequisites(config: Config, verb: str, dry_run: bool = False) -> Non
         _check_prepare(config, dry_run)
     elif verb == "report":
         finished_assimilations(config)
+    elif verb == "limit":
+        _check_store(config)
+        _check_networks(config)
     elif stage := stage_of(config, verb):
         _check_store(config)
         if stage != "vae" and config.background.kind == "file":

@@ -13,6 +13,7 @@ import pytest
 import xarray as xr
 
 from data_modules.nature_run import simulate as simulation
+from data_modules.nature_run.period import Period
 from data_modules.nature_run.speedy import SpeedyModel
 from slams.config.schema import SimulateConfig
 from tests.data_modules.nature_run.stand_in import files
@@ -83,3 +84,57 @@ def test_resumed_model_gives_the_same_bytes_and_plausible_weather(tmp_path, monk
     moist = last["specific_humidity"].mean(("time", "longitude"))
     assert 0.005 < float(moist.sel(level=925).max()) < 0.025
     assert (moist.sel(level=925).mean("latitude") > moist.sel(level=500).mean("latitude")).all()
+
+
+@pytest.fixture(scope="module")
+def member() -> SpeedyModel:
+    """Return a model after some days of weather."""
+    model = SpeedyModel(Period(np.datetime64("1990-01-01"), 4), 21, 10)
+    model.spin_up()
+    return model
+
+
+def test_a_member_is_restarted_to_the_bit_and_its_mean_is_that_of_the_nature_run(
+    member, tmp_path
+) -> None:
+    member.save(tmp_path / "start.msgpack")
+    first = member.day()
+    ends = member.fields
+    member.load(tmp_path / "start.msgpack")
+    again = member.day()
+    assert first.identical(again)
+    np.testing.assert_array_equal(member.fields, ends)
+    assert first.sizes["time"] == 1
+    assert first["time"].values[0] == np.datetime64("1990-01-01")
+    # The axes of the state's fields are those of the means: level by level, north to south.
+    assert ends.shape == (len(member.pressure), *first["2m_temperature"].shape[1:])
+    lowest = 16 + int(np.abs(member.pressure[:8] - 925).argmin())
+    mean = first["temperature"].sel(level=925).values[0]
+    assert np.corrcoef(ends[lowest].ravel(), mean.ravel())[0, 1] > 0.97
+    pressure = 1e5 * np.exp(ends[-1])
+    assert np.corrcoef(pressure.ravel(), first["surface_pressure"].values.ravel())[0, 1] > 0.97
+
+
+def test_a_state_moves_to_given_fields_and_nothing_else_changes(member, tmp_path) -> None:
+    member.save(tmp_path / "start.msgpack")
+    before = member.fields
+    after = member.day()
+    member.load(tmp_path / "start.msgpack")
+    member.move_to(before)  # no difference: no change
+    assert member.day().identical(after)
+
+    # The difference to other weather is resolved by the model.
+    other = member.fields
+    member.load(tmp_path / "start.msgpack")
+    wanted = before + 0.3 * (other - before)
+    member.move_to(wanted)
+    levels = len(member.pressure) // 4
+    for name, part in (
+        ("wind", slice(0, 2 * levels)),
+        ("temperature", slice(2 * levels, 3 * levels)),
+        ("pressure", slice(4 * levels, None)),
+    ):
+        off = np.abs(member.fields[part] - wanted[part]).max()
+        moved = np.abs(wanted[part] - before[part]).max()
+        assert off < 0.02 * moved, name
+    assert not member.day().identical(after)  # same day, other weather

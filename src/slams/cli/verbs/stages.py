@@ -1,4 +1,4 @@
-"""Verbs of the stages of an experiment: `simulate`, `prepare`, `train`, `assimilate`, `report`."""
+"""Verbs of the stages of an experiment, from `simulate` to `report`."""
 
 from __future__ import annotations
 
@@ -141,6 +141,23 @@ def assimilate() -> Stage:
     from slams.stages.assimilation import assimilate
 
     return assimilate
+
+
+@stage_verb(
+    "limit",
+    "cycle a filter with the perfect model, what observations could give at best (`simulate`)",
+    order=45,
+    sections=("observations", "assimilation"),
+)
+def limit() -> Stage:
+    """Cycle a LETKF whose members are states of jcm, the general circulation model of the truth.
+
+    Writes the analyses of the days of assimilation.cycle_days, for the method letkf_perfect_model
+    of `slams assimilate`. A cycle that was killed continues from the last day that is finished.
+    """
+    from slams.stages.limit import limit
+
+    return limit
 
 
 @stage_verb(

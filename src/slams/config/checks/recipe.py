@@ -32,6 +32,7 @@ _SPLITS = {
     "train score": ("train", "validation"),
     "train filter": ("train", "validation"),
     "assimilate": ("test",),
+    "limit": ("test",),
     "report": ("test",),
 }
 # Lags that a message lists at most: a window may be given more days than there are.
@@ -65,7 +66,8 @@ def require(config: Config, verb: str) -> None:
 
     Args:
         config: A recipe that `check` has accepted.
-        verb: `prepare`, `train vae`, `train score`, `assimilate`, `report` or `simulate`.
+        verb: `prepare`, `train vae`, `train score`, `assimilate`, `limit`, `report` or
+            `simulate`.
 
     Raises:
         UserError: A split, the channels or the level on the maps are missing.
@@ -86,8 +88,12 @@ def require(config: Config, verb: str) -> None:
                 f"key 'data.splits.{name}': found no days, expected the first and the last day, "
                 f"for example [1980-01-01, 1982-12-31]; `slams {verb}` needs them"
             )
+    if verb == "limit":
+        why = "1 or more days over which the filter is cycled"
+        check_that(config.assimilation.cycle_days, config, "assimilation.cycle_days", why)
     if verb == "assimilate":
         _check_splits_of_methods(config)
+    if verb in ("assimilate", "limit"):
         reserved = split_pieces(splits, "reserved")
         check_test_days(splits, reserved, "data.splits.reserved", _days_before(config.background))
     if verb in ("assimilate", "report"):

@@ -5,11 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from slams.config.paths import NAME
+from slams.config.paths import NAME, REPLACED, WRITTEN_PATH
 from slams.diffusion.settings import GuidanceSettings, SamplerSettings
 from slams.linalg.settings import LocalSettings
-from slams.plugins.keys import DISTINCT, NOT_NEGATIVE, POSITIVE, PROBABILITY, at_least, key, that
+from slams.plugins.keys import (
+    DISTINCT,
+    NOT_NEGATIVE,
+    POSITIVE,
+    PROBABILITY,
+    at_least,
+    each,
+    key,
+    one_of,
+    that,
+)
 from slams.plugins.methods import METHOD_NAMES
+from slams.variables import UNITS
 
 __all__ = [
     "AssimilationConfig",
@@ -17,6 +28,7 @@ __all__ = [
     "Latent3DVarConfig",
     "LinearInverseModelConfig",
     "OptimalInterpolationConfig",
+    "PerfectModelConfig",
     "PixelDiffusionConfig",
     "ScoreMeanConfig",
     "ThreeDVarConfig",
@@ -25,6 +37,11 @@ __all__ = [
 
 _PENALTIES = that(
     lambda values: values and min(values) > 0, "penalties of more than 0 to choose from"
+)
+
+
+_FALLING = that(
+    lambda values: len(values) == 2 and values[0] > values[1] > 0, "two pressures, higher first"
 )
 
 
@@ -98,6 +115,39 @@ class EnsembleKalmanConfig:
 
 
 @dataclass
+class PerfectModelConfig:
+    """A filter whose members are forecasts of the model of the truth (`letkf_perfect_model`).
+
+    `slams limit` runs it (extra `simulate`) and writes its analyses; `slams assimilate` reads
+    them, so that they are scored like those of any other method.
+    """
+
+    # Directory of the analyses and of the members' states, written by `slams limit`.
+    analyses: str = key("stores/letkf_perfect_model", WRITTEN_PATH, REPLACED)
+    # Members of the ensemble; of them, `assimilation.members` are given as the analysis.
+    members: int = key(24, at_least(2))
+    # Gaspari-Cohn half-width (km) of the localisation of observation error.
+    localisation: float = key(2200.0, POSITIVE)
+    # Share of the spread lost by the update that is given back (relaxation to prior spread).
+    rtps: float = key(0.65, PROBABILITY)
+    # Pressures (hPa) between which the weight of observations falls from 1 below the first to
+    # `aloft` above the second, linearly in the logarithm of pressure.
+    weakened: list[float] = key([500.0, 100.0], _FALLING)
+    # Weight of observations above the second pressure, as a factor on the localisation.
+    aloft: float = key(0.1, PROBABILITY)
+    # Variables whose observations the filter leaves out; other methods are given them.
+    without: list[str] = key(["total_precipitation_24hr"], each(one_of(*UNITS)), DISTINCT)
+    # Largest total wave number of the model: that of the nature run.
+    truncation: int = key(31, at_least(1))
+    # Days that all members have in common, from a state of rest.
+    spinup_days: int = key(184, at_least(0))
+    # Days that each member then runs by itself from a perturbed state, until the first day.
+    branch_days: int = key(60, at_least(1))
+    # Standard deviation (K) of the noise on the temperature of each member at the branching.
+    noise: float = key(1.0, POSITIVE)
+
+
+@dataclass
 class LinearInverseModelConfig:
     """The first guess `linear_inverse_model`: penalised regression on EOFs of the background."""
 
@@ -158,6 +208,7 @@ class AssimilationConfig:
     letkf: EnsembleKalmanConfig = field(
         default_factory=lambda: EnsembleKalmanConfig(ensemble=160, localisation=1500.0)
     )
+    letkf_perfect_model: PerfectModelConfig = field(default_factory=PerfectModelConfig)
     linear_inverse_model: LinearInverseModelConfig = field(
         default_factory=LinearInverseModelConfig
     )
