@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slams.config.paths import NAME
-from slams.diffusion.settings import GuidanceSettings, SamplerSettings
+from slams.diffusion.settings import GuidanceSettings, ResidualSettings, SamplerSettings
 from slams.linalg.settings import LocalSettings
 from slams.plugins.keys import DISTINCT, NOT_NEGATIVE, POSITIVE, PROBABILITY, at_least, key, that
 from slams.plugins.methods import METHOD_NAMES
@@ -146,6 +146,7 @@ class AssimilationConfig:
     archive_days: int = key(1500, at_least(0))
     guidance: GuidanceSettings = field(default_factory=GuidanceSettings)
     sampler: SamplerSettings = field(default_factory=SamplerSettings)
+    residual: ResidualSettings = field(default_factory=ResidualSettings)
     local: LocalSettings = field(default_factory=LocalSettings)
     optimal_interpolation: OptimalInterpolationConfig = field(
         default_factory=OptimalInterpolationConfig
