@@ -29,7 +29,7 @@ member.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -192,20 +192,19 @@ class DecodingResidual:
             `(J, T * C, H * W)` normalised.
         """
         gain = self.gains.gain(stacked)
-        if bool(stacked.silent.any()):
-            weights = []
-            for at, departure in enumerate(departures):
-                replaced, found = self.gains.gaussian(stacked, images, departure)
-                # All members have the same observations, of which only values and variances
-                # differ: any of their gains can use the weights of all.
-                gain = self.gains.gain(replaced)
-                innovation = found + noise[at] * replaced.variance.sqrt() - seen[at]
-                weights.append(gain.solve(images, replaced.variance, innovation[None]))
-            solved = torch.cat(weights, dim=-1)
-        else:
+        if not bool(stacked.silent.any()):
             innovations = departures + noise * stacked.variance.sqrt() - seen
-            solved = gain.solve(images, stacked.variance, innovations)
-        return gain.increments(errors.flatten(1, 2).flatten(2), images, solved)
+            weights = gain.solve(images, stacked.variance, innovations)
+        else:
+            # Replaced observations of different members have the same places, and so one gain.
+            heard = self.gains.gain(replace(stacked, silent=torch.zeros_like(stacked.silent)))
+            parts = []
+            for member, departure in enumerate(departures):
+                gaussian, found = self.gains.gaussian(stacked, images, departure, gain)
+                innovation = found + noise[member] * gaussian.variance.sqrt() - seen[member]
+                parts.append(heard.solve(images, gaussian.variance, innovation[None]))
+            gain, weights = heard, torch.cat(parts, dim=-1)
+        return gain.increments(errors.flatten(1, 2).flatten(2), images, weights)
 
     def _errors_of(self, batch: Batch) -> Tensor:
         """Return the errors of the archive days of the case's season, `(n, T, C, H, W)`."""
