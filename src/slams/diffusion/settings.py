@@ -103,10 +103,11 @@ class ResidualSettings:
 
     # Add to each decoded member a draw of what the decoder cannot represent, given the
     # observations; otherwise members are decoded latents.
-    sample: bool = False
-    # Gaspari-Cohn half-width (km) of the localisation of decoding errors.
-    localisation: float = key(1500.0, POSITIVE)
+    sample: bool = True
+    # Gaspari-Cohn half-width (km) of the localisation of decoding errors, the best on the demo's
+    # validation period.
+    localisation: float = key(2500.0, POSITIVE)
     # Days from the verifying day of year within which decoding errors are taken.
     season: int = key(75, at_least(1))
     # Training days, evenly spaced, whose decoding errors are measured.
-    archive: int = key(640, at_least(2))
+    archive: int = key(320, at_least(2))
