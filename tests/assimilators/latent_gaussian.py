@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from slams.assimilators.latent_diffusion import LatentDiffusion
 from slams.diffusion.backend import Denoiser, DiracPosterior, VESchedule
-from slams.diffusion.settings import GuidanceSettings, SamplerSettings
+from slams.diffusion.settings import GuidanceSettings, ResidualSettings, SamplerSettings
 from slams.nn.latent_space import LatentSpace
 from tests.assimilators.problems import LinearGaussian
 
@@ -133,6 +133,8 @@ def assimilator(
     archive: int = 3000,
     steps: int = 24,
     iterations: int = 3,
+    keep: int | None = None,
+    residual: ResidualSettings | None = None,
 ) -> Setup:
     """Make a fitted assimilator that should give the exact posterior.
 
@@ -142,8 +144,10 @@ def assimilator(
         archive: Days in the archive of denoising errors.
         steps: Steps of the sampler.
         iterations: GMRES iterations of `mmps`.
+        keep: As for `linear_space`; the posterior is not exact where something is lost.
+        residual: What is added to decoded members.
     """
-    space = linear_space(problem)
+    space = linear_space(problem, keep)
     denoiser = ExactDenoiser(problem, space)
     # PGDM takes the prior's variance to be one; where it is forty, its first steps overshoot.
     below_sigma = 8.0 if kind == "pgdm" else math.inf
@@ -161,6 +165,7 @@ def assimilator(
             below_sigma=below_sigma,
         ),
         sampler=SamplerSettings(steps=steps),
+        residual=residual,
     )
     method.fit(problem.archive(problem.draw(archive, 5)))
     return Setup(method, denoiser, space)
