@@ -36,7 +36,6 @@ from torch import Tensor
 
 from slams.assimilators.base import Archive
 from slams.assimilators.case_by_case import centre
-from slams.assimilators.level_errors import HalfTensor
 from slams.assimilators.network_gains import NetworkGains
 from slams.assimilators.observation_noise import observation_noise
 from slams.assimilators.season import draw_days, season_days
@@ -216,18 +215,23 @@ class DecodingResidual:
         season = season_days(
             archive.time[self._days, 0], float(batch.time[0, 0]), self.settings.season
         )
-        factor = 1.0 if self.scale is None else self.scale.to(device)[:, None, None]
-        return HalfTensor(self._errors.values[season], self._errors.scale).full(device, factor)
+        errors = self._errors[season].to(device, torch.float32)
+        return errors if self.scale is None else errors * self.scale.to(device)[:, None, None]
 
-    def _measure(self, archive: Archive, days: Tensor, device: torch.device) -> HalfTensor:
-        """Measure the decoding errors of days, `(n, T, C, H, W)`; missing values have none."""
+    def _measure(self, archive: Archive, days: Tensor, device: torch.device) -> Tensor:
+        """Measure the decoding errors of some days; missing values have none.
+
+        Returns:
+            `(n, T, C, H, W)` normalised, float16 on the CPU: 11 bits are enough for covariances.
+        """
         parts = []
         for at in days.split(_CHUNK):
             fields = archive.fields[at].to(device)
             known = None if archive.known is None else archive.known[at].to(device)
             error = fields - self.space.decode(self.space.encode(fields, known))
-            parts.append(error if known is None else torch.where(known, error, 0.0))
-        return HalfTensor.of(torch.cat([part.cpu() for part in parts]), (0, 1, 3, 4))
+            error = error if known is None else torch.where(known, error, 0.0)
+            parts.append(error.to("cpu", torch.float16))
+        return torch.cat(parts)
 
     def _unseen_scale(self, unseen: Archive, device: torch.device) -> Tensor:
         """Return the ratio of errors on validation days to those on archive days, `(C,)`."""
@@ -237,14 +241,11 @@ class DecodingResidual:
         times = self._archive.time[self._days, 0], unseen.time[days, 0]
         return error_scale(sizes[0], times[0], sizes[1], times[1]).to(torch.float32)
 
-    def _mean_square(self, errors: HalfTensor) -> Tensor:
+    def _mean_square(self, errors: Tensor) -> Tensor:
         """Average the squared errors of each day over its window and the globe, `(n, C)`."""
         weights = self.grid.weights.to("cpu", torch.float64)[:, None]
-        parts = []
-        for values in errors.values.split(_CHUNK):
-            square = HalfTensor(values, errors.scale).full(values.device).double().square()
-            parts.append((square * weights).mean(dim=(1, 3, 4)))
-        return torch.cat(parts)
+        squares = (some.to(torch.float64).square() * weights for some in errors.split(_CHUNK))
+        return torch.cat([square.mean(dim=(1, 3, 4)) for square in squares])
 
 
 def _evenly(total: int, count: int) -> Tensor:
