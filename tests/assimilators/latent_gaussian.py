@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from slams.assimilators.latent_diffusion import LatentDiffusion
 from slams.diffusion.backend import Denoiser, DiracPosterior, VESchedule
-from slams.diffusion.settings import GuidanceSettings, SamplerSettings
+from slams.diffusion.settings import GuidanceSettings, ResidualSettings, SamplerSettings
 from slams.nn.latent_space import LatentSpace
 from tests.assimilators.problems import LinearGaussian
 
@@ -30,20 +30,21 @@ FACTOR = 2
 
 
 class LinearCode(nn.Module):
-    """Turns each patch by an orthonormal matrix; nothing is lost.
+    """Turns each patch by an orthonormal matrix; nothing is lost unless components are left out.
 
     Args:
         channels: Channels `C` of the fields.
+        keep: Components of a patch that are encoded; `None` for all.
     """
 
     factor = FACTOR
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, keep: int | None = None) -> None:
         super().__init__()
         size = channels * FACTOR**2
         draw = torch.Generator().manual_seed(4)
         turn, _ = torch.linalg.qr(torch.randn(size, size, generator=draw, dtype=torch.float64))
-        self.register_buffer("turn", turn)
+        self.register_buffer("turn", turn[:keep])
 
     def forward(self, fields: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Encode `(B, C, H, W)`; what is masked counts as 0."""
@@ -53,7 +54,7 @@ class LinearCode(nn.Module):
 
 
 class LinearDecoder(nn.Module):
-    """Inverts `LinearCode`."""
+    """Inverts `LinearCode`, as far as it is encoded."""
 
     def __init__(self, code: LinearCode) -> None:
         super().__init__()
@@ -65,10 +66,15 @@ class LinearDecoder(nn.Module):
         return functional.pixel_shuffle(patches, FACTOR)
 
 
-def linear_space(problem: LinearGaussian) -> LatentSpace:
-    """Make the latent space; its mean and standard deviation are anything but 0 and 1."""
-    code = LinearCode(problem.shape[1])
-    size = problem.shape[1] * FACTOR**2
+def linear_space(problem: LinearGaussian, keep: int | None = None) -> LatentSpace:
+    """Make the latent space; its mean and standard deviation are anything but 0 and 1.
+
+    Args:
+        problem: The problem.
+        keep: Components of a patch that are encoded; `None` for all, so that nothing is lost.
+    """
+    code = LinearCode(problem.shape[1], keep)
+    size = len(code.turn)
     draw = torch.Generator().manual_seed(6)
     mean = torch.randn(size, generator=draw)
     return LatentSpace(code, LinearDecoder(code), mean, 0.5 + torch.rand(size, generator=draw))
@@ -127,6 +133,8 @@ def assimilator(
     archive: int = 3000,
     steps: int = 24,
     iterations: int = 3,
+    keep: int | None = None,
+    residual: ResidualSettings | None = None,
 ) -> Setup:
     """Make a fitted assimilator that should give the exact posterior.
 
@@ -136,8 +144,10 @@ def assimilator(
         archive: Days in the archive of denoising errors.
         steps: Steps of the sampler.
         iterations: GMRES iterations of `mmps`.
+        keep: As for `linear_space`; the posterior is not exact where something is lost.
+        residual: What is added to decoded members.
     """
-    space = linear_space(problem)
+    space = linear_space(problem, keep)
     denoiser = ExactDenoiser(problem, space)
     # PGDM takes the prior's variance to be one; where it is forty, its first steps overshoot.
     below_sigma = 8.0 if kind == "pgdm" else math.inf
@@ -155,6 +165,7 @@ def assimilator(
             below_sigma=below_sigma,
         ),
         sampler=SamplerSettings(steps=steps),
+        residual=residual,
     )
     method.fit(problem.archive(problem.draw(archive, 5)))
     return Setup(method, denoiser, space)

@@ -13,6 +13,7 @@ from slams.assimilators.case_by_case import CaseByCase
 from slams.assimilators.enkf import EnKF
 from slams.assimilators.optimal_interpolation import OptimalInterpolation
 from slams.assimilators.three_d_var import ThreeDVar
+from slams.diffusion.settings import ResidualSettings
 from slams.linalg.settings import LocalSettings
 from slams.modules.shares import Share
 from tests.assimilators.classical import fitted
@@ -28,8 +29,9 @@ PROBLEM = linear_gaussian()
 def methods() -> dict[str, CaseByCase]:
     archive = PROBLEM.archive(PROBLEM.draw(60, seed=7))
     made = {kind.name: fitted(kind, PROBLEM, archive, local=LOCAL) for kind in KINDS}
-    latent = assimilator(PROBLEM, "decg", archive=40, steps=4).method
-    latent.gains.local = LOCAL
+    residual = ResidualSettings(localisation=4000.0, archive=40)
+    latent = assimilator(PROBLEM, archive=40, steps=4, keep=4, residual=residual).method
+    latent.gains.local = latent._residual.gains.local = LOCAL
     return made | {latent.name: latent}
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from slams.config.loading import to_plain
 from slams.config.schema import Config, SplitsConfig
+from slams.diffusion.settings import ResidualSettings
 from slams.errors import UserError
 from slams.runs import provenance
 from slams.runs.directory import RunDirectory
@@ -160,6 +161,23 @@ def test_a_key_younger_than_the_run_counts_as_its_default(config: Config) -> Non
     assert provenance.run_difference("vae", found, to_plain(config)) is None
     other = replace(config, vae=replace(config.vae, kl_weight=0.5))
     assert provenance.run_difference("vae", found, to_plain(other)).key == "vae.kl_weight"
+
+
+def test_a_run_of_latent_methods_from_before_residuals_has_none(config: Config) -> None:
+    """It is not continued with other numbers; runs of other methods are, and so are networks."""
+    found = to_plain(config)
+    del found["assimilation"]["residual"]
+    difference = provenance.run_difference("assimilation", found, to_plain(config))
+    assert (difference.key, difference.found) == ("assimilation.residual.sample", False)
+    section = replace(config.assimilation, residual=ResidualSettings(sample=False))
+    without = replace(config, assimilation=section)
+    assert provenance.run_difference("assimilation", found, to_plain(without)) is None
+    for stage in ("vae", "score"):
+        assert provenance.run_difference(stage, found, to_plain(config)) is None
+    section = replace(config.assimilation, methods=["optimal_interpolation@score_mean"])
+    classical = to_plain(replace(config, assimilation=section))
+    found["assimilation"]["methods"] = section.methods
+    assert provenance.run_difference("assimilation", found, classical) is None
 
 
 def test_a_run_records_what_its_test_days_are(config: Config) -> None:

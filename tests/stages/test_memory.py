@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from slams.assimilators import latent_fits
+from slams.assimilators import decoding_residual, latent_fits
 from slams.assimilators.season import season_days
 from slams.config.loading import to_yaml
 from slams.config.schema import Config, SuperobConfig
+from slams.diffusion.settings import ResidualSettings
 from slams.errors import UserError
 from slams.linalg import gain
 from slams.linalg.settings import LocalSettings
@@ -70,10 +71,13 @@ def test_every_part_by_hand() -> None:
         "season": 2 * 4 * 200 * 60 - (2 * 3 + 12) * 10 * (16 + 7 * 2),
         "observations": (28 + 8) * 36 + 4 * 20 * 6,
         "denoising": (2 * 3 + 12) * 10 * (16 + 7 * 2),
+        "residuals": 0,
         "ensembles": 4 * 200 * 8 * (3 + 5 * 4),
     }
     guessed = assimilation_parts(replace(SIZES, fitted_guesses=2))
     assert guessed["first guesses"] == 4 * 200 * 30 * 4
+    sampled = assimilation_parts(replace(SIZES, residuals=25, residual_season=12))
+    assert sampled["residuals"] == 2 * 200 * 25 + 4 * 200 * 12
 
 
 def test_domains_bound_what_points_take() -> None:
@@ -148,6 +152,27 @@ def test_counts_are_those_of_the_archive_that_is_read(tiny_config: Config) -> No
         assert sizes.points == 12 * 24
         points = {name: len(one.latitude) for name, one in data.operators().items()}
         assert sizes.network == sum(points.values())
+
+
+def test_residuals_are_counted_where_they_are_sampled(tiny_config: Config) -> None:
+    section = replace(
+        tiny_config.assimilation,
+        methods=["latent_3dvar"],
+        residual=ResidualSettings(sample=True, season=20, archive=40),
+    )
+    config = replace(tiny_config, assimilation=section)
+    data, sizes = analysed_days(config), assimilation_sizes(config, store_shape(config))
+    archive = data.archive(as_packed=True)
+    measured = torch.linspace(0, len(archive.time) - 1, 40).round().long()
+    dates = data.store.time[data.splits["test"]]
+    counts = [len(season_days(archive.time[measured, 0], float(day), 20)) for day in dates]
+    assert sizes.residual_season == pytest.approx(max(counts), abs=2)
+    assert sizes.residuals == 40 + memory._UNSEEN
+    assert sizes.unseen_days > 0
+    for other in ({"residual": ResidualSettings(sample=False)}, {"methods": ["climatology"]}):
+        config = replace(tiny_config, assimilation=replace(section, **other))
+        sizes = assimilation_sizes(config, store_shape(config))
+        assert sizes.residuals == sizes.residual_season == 0
 
 
 def test_the_shape_comes_from_the_store_or_else_from_the_recipe(
@@ -240,7 +265,7 @@ def test_fewer_days_are_evenly_spaced(tiny_config: Config) -> None:
 def test_numbers_that_are_repeated_here_are_those_of_their_modules() -> None:
     """They are repeated because their modules import torch."""
     assert store_shape_module._DENSEST == superobs.DENSEST
-    assert memory._UNSEEN == latent_fits._UNSEEN_DAYS
+    assert memory._UNSEEN == latent_fits._UNSEEN_DAYS == decoding_residual._UNSEEN_DAYS
     assert memory._MOST_KEPT == gain._KEPT
     assert memory._TEMPORARY == 10 * gain._TEMPORARY
     fewest = inspect.signature(season_days).parameters["minimum"].default

@@ -22,6 +22,7 @@ from slams.config.schema import (
     ThreeDVarConfig,
 )
 from slams.diffusion.backend import KarrasDenoiser, VESchedule
+from slams.diffusion.settings import ResidualSettings
 from slams.errors import UserError
 from slams.nn.latent_space import LatentSpace
 from slams.nn.precision import Bfloat16
@@ -29,6 +30,7 @@ from slams.plugins.methods import FIRST_GUESSES, METHODS, MethodSpec, Role, chec
 from slams.stages import methods
 from slams.stages.loading import Networks
 from slams.stages.places import trained_inputs
+from tests.assimilators.latent_gaussian import ExactDenoiser, linear_space
 from tests.assimilators.problems import linear_gaussian
 from tests.plugins.names import method_names
 
@@ -73,6 +75,21 @@ def test_a_method_starts_only_from_first_guesses_that_it_knows() -> None:
     for name in ("latent_diffusion@score_mean", "letkf@score_men", "letkf@", "latent_3dvar@x"):
         with pytest.raises(UserError, match=r"key 'assimilation\.methods': found "):
             check_method(name)
+
+
+@pytest.mark.parametrize("sample", [True, False])
+def test_latent_methods_are_given_the_residual_of_the_recipe(data, sample: bool) -> None:
+    space = linear_space(data.problem)
+    networks = SimpleNamespace(
+        autoencoder=lambda: space,
+        latent_score=lambda: (space, ExactDenoiser(data.problem, space)),
+    )
+    residual = ResidualSettings(sample=sample, localisation=1234.0)
+    config = Config(assimilation=AssimilationConfig(residual=residual))
+    names = ["latent_diffusion", "latent_3dvar"]
+    for method in methods.make_methods(config, names, data, networks=networks):
+        assert (method._residual is not None) == sample
+        assert not sample or method._residual.gains.half_width_km == 1234.0
 
 
 def test_a_method_starts_from_the_first_guess_after_its_name(data) -> None:

@@ -20,7 +20,8 @@ solution in the space of the observations within each, and an ensemble of pertur
 and backgrounds. If decoder and H are linear and the encoding is lossless, the analysis is optimal
 interpolation in latent coordinates, and its posterior is the Gaussian one.
 
-The members are decoded latents: they have no spread in what the decoder cannot represent. The size
+The members are decoded latents, to which a sample of what the decoder cannot represent can be
+added (`slams.assimilators.decoding_residual`); without it they have no spread in that. The size
 of e_z is that of the season in the archive; the error variance of the day's background has no
 counterpart in latent space and is not used.
 """
@@ -35,12 +36,14 @@ import torch
 from torch import Tensor
 
 from slams.assimilators.base import Archive
-from slams.assimilators.case_by_case import CaseByCase, centre
+from slams.assimilators.case_by_case import CaseAnalysis, CaseByCase, centre
 from slams.assimilators.decoding import decoding_errors, encode_windows, network_probe
+from slams.assimilators.decoding_residual import DecodingResidual
 from slams.assimilators.last_result import RecentResults
 from slams.assimilators.materials import Materials
 from slams.assimilators.network_gains import NetworkGains
 from slams.assimilators.three_d_var import ThreeDVar
+from slams.diffusion.settings import ResidualSettings
 from slams.fields import Batch, ObservationOperator
 from slams.methods.specifications import LATENT_3DVAR as SPEC
 from slams.nn.latent_space import LatentSpace
@@ -71,9 +74,11 @@ class Latent3DVar(ThreeDVar):
         archive_size: Largest number of past background errors from which B_z is estimated, evenly
             spaced over those of the season; each costs one derivative of the decoder per outer
             loop.
+        residual: What is added to decoded members; nothing by default.
+        unseen: As `LatentDiffusion`, for the residual.
 
     Raises:
-        UserError: The half-width is out of range, see `gaspari_cohn`.
+        UserError: A half-width is out of range, see `gaspari_cohn`.
     """
 
     name = SPEC.name
@@ -85,12 +90,20 @@ class Latent3DVar(ThreeDVar):
     _: KW_ONLY
     space: LatentSpace
     archive_size: int = 320
+    residual: ResidualSettings | None = None
+    unseen: Callable[[], Archive] | None = None
 
     def __post_init__(self) -> None:
         self.space.eval().requires_grad_(False)
         # Rows of B_z are latent points, so distances are measured from these.
         latent_grid = self.grid.coarsen(self.space.encoder.factor)
         self.gains = NetworkGains(latent_grid, self.localisation, self.local)
+        self._residual = None
+        if self.residual is not None and self.residual.sample:
+            parts = (self.space, self.normaliser, self.grid, self.seed, self.residual)
+            self._residual = DecodingResidual(
+                self.name, *parts, local=self.local, unseen=self.unseen
+            )
 
     @classmethod
     def build(cls, materials: Materials) -> Self:
@@ -104,6 +117,8 @@ class Latent3DVar(ThreeDVar):
             materials.seed,
             space=materials.networks.autoencoder(),
             local=materials.local,
+            residual=ResidualSettings(**materials.settings_of("residual")),
+            unseen=materials.unseen,
             archive_size=settings.pop("archive", cls.archive_size),
             **settings,
         )
@@ -113,6 +128,17 @@ class Latent3DVar(ThreeDVar):
         CaseByCase.fit(self, archive)
         self._encoded: tuple[Tensor, Tensor] | None = None
         self._decoding = RecentResults()
+        if self._residual is not None:
+            self._residual.fit(archive)
+
+    def analyse_case(self, batch: Batch, members: int) -> CaseAnalysis:
+        """Analyse one case; `(M, T, C, H, W)` normalised."""
+        analysis = super().analyse_case(batch, members)
+        if self._residual is None:
+            return analysis
+        partners = self.gains.partners
+        sampled = self._residual.add(batch, analysis.members, members, partners=partners)
+        return analysis._replace(members=sampled)
 
     def errors_of(self, batch: Batch) -> Tensor:
         """Return latent background errors of the case's season, centred: `(n, T, K, h, w)`."""

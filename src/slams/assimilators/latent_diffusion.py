@@ -12,7 +12,8 @@ the result is the ensemble of the score model for the given background.
     neither       D(z_t)                  the prior is the climatology
 
 with the innovation `d` and gain `G` of `slams.diffusion.posterior.background`. What is measured on
-archive days is in `slams.assimilators.latent_fits`.
+archive days is in `slams.assimilators.latent_fits`. Decoded members can be given a sample of what
+the decoder cannot represent, see `slams.assimilators.decoding_residual`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from torch import Tensor
 
 from slams.assimilators.base import Archive
 from slams.assimilators.case_by_case import CaseAnalysis, CaseByCase
+from slams.assimilators.decoding_residual import DecodingResidual
 from slams.assimilators.latent_fits import LatentFits, NetworkErrors
 from slams.assimilators.latent_likelihood import encode_observations
 from slams.assimilators.materials import Materials
@@ -38,7 +40,7 @@ from slams.diffusion.posterior.errors import ErrorCovariance
 from slams.diffusion.posterior.guided import guided_denoiser
 from slams.diffusion.posterior.problem import GuidanceProblem
 from slams.diffusion.sampling import DivergedError, noise_levels, sample
-from slams.diffusion.settings import GuidanceSettings, SamplerSettings
+from slams.diffusion.settings import GuidanceSettings, ResidualSettings, SamplerSettings
 from slams.errors import UserError
 from slams.fields import Batch
 from slams.linalg.partners import ALONE, Partners
@@ -94,13 +96,14 @@ class LatentDiffusion(CaseByCase):
         denoiser: The trained denoiser of latent windows.
         guidance: How observations enter.
         sampler: How the reverse diffusion is integrated.
+        residual: What is added to decoded members; nothing by default.
         unseen: Function that returns windows of the validation period, on which the size of
             denoising errors is measured; `None` to use the errors of the archive's days unscaled.
         kept: Where denoising errors are kept; by default in memory.
 
     Raises:
-        UserError: The kind of guidance or the use of the background is unknown, or the
-            half-width of the localisation is out of range.
+        UserError: The kind of guidance or the use of the background is unknown, a half-width of
+            the localisation is out of range, or members are both calibrated and given residuals.
     """
 
     name = SPEC.name
@@ -111,6 +114,7 @@ class LatentDiffusion(CaseByCase):
     denoiser: Denoiser
     guidance: GuidanceSettings
     sampler: SamplerSettings
+    residual: ResidualSettings | None = None
     unseen: Callable[[], Archive] | None = None
     kept: KeptTensors = field(default_factory=MemoryTensors)
 
@@ -126,6 +130,7 @@ class LatentDiffusion(CaseByCase):
         self.denoiser.eval().requires_grad_(False)
         self.latent_grid = self.grid.coarsen(self.space.encoder.factor)
         self.gains = NetworkGains(self.latent_grid, guidance.localisation, self.local)
+        self._residual = self._sampled_residual()
         self._fits: LatentFits | None = None
         self.spent = Spent()
 
@@ -144,6 +149,7 @@ class LatentDiffusion(CaseByCase):
             denoiser=denoiser,
             guidance=materials.guidance,
             sampler=materials.sampler,
+            residual=ResidualSettings(**materials.settings_of("residual")),
             unseen=materials.unseen,
             local=materials.local,
             kept=materials.kept,
@@ -159,6 +165,8 @@ class LatentDiffusion(CaseByCase):
         """Store the archive, on which errors are measured at the first case."""
         super().fit(archive)
         self._fits = LatentFits(self)
+        if self._residual is not None:
+            self._residual.fit(archive)
 
     def measure_errors(self, conditioned: bool) -> None:
         """Measure and keep the denoising errors in latent space, before there are observations.
@@ -207,9 +215,36 @@ class LatentDiffusion(CaseByCase):
         self.spent.members += len(states)
         if self.guidance.calibrated:
             states = self._calibrated(states, batch.climatology[0])
+        if self._residual is not None:
+            states = self._residual.add(
+                batch,
+                states,
+                members,
+                only,
+                centred=self.sampler.centred,
+                spread=self.sampler.inflation,
+                partners=self.gains.partners,
+            )
         # Members with separate backgrounds are independent draws, whatever their noise.
         own = batch.background is not None and batch.background.members is not None
         return CaseAnalysis(states, samples.diverged, self.sampler.centred and not own)
+
+    def _sampled_residual(self) -> DecodingResidual | None:
+        """Return the sampler of the decoder's residual; `None` where none is added.
+
+        Raises:
+            UserError: Members are mapped to the distribution of the fields as well.
+        """
+        if self.residual is None or not self.residual.sample:
+            return None
+        if self.guidance.calibrated:
+            raise UserError(
+                "assimilation.guidance.calibrated: found true beside "
+                "assimilation.residual.sample: true, expected one of them, because both add what "
+                "the decoder smooths away; set one of them to false"
+            )
+        parts = (self.space, self.normaliser, self.grid, self.seed, self.residual)
+        return DecodingResidual(self.name, *parts, local=self.local, unseen=self.unseen)
 
     def _calibrated(self, members: Tensor, climatology: Tensor) -> Tensor:
         """Map the channels that are never negative, see `MarginalMap`; `(M, T, C, H, W)`."""

@@ -90,7 +90,11 @@ class NetworkGains:
         return Gain(whole, positions, self.half_width_km, observed)
 
     def gaussian(
-        self, observations: StackedObservations, images: Tensor, innovation: Tensor
+        self,
+        observations: StackedObservations,
+        images: Tensor,
+        innovation: Tensor,
+        gain: Gain | None = None,
     ) -> tuple[StackedObservations, Tensor]:
         """Replace silent observations by Gaussian ones with the same effect on the prior.
 
@@ -98,15 +102,15 @@ class NetworkGains:
             observations: The active observations.
             images: `(n, P)` observed anomalies of the prior, centred.
             innovation: `(P,)` observed values minus those predicted by the mean of the prior.
+            gain: The gain of these observations, if it is there already.
 
         Returns:
             Observations, and their innovation `(P,)`; unchanged if none is silent.
         """
         if not bool(observations.silent.any()):
             return observations, innovation
-        found, variance = self.gain(observations).equivalent(
-            images, innovation, observations.variance
-        )
+        gain = gain or self.gain(observations)
+        found, variance = gain.equivalent(images, innovation, observations.variance)
         values = observations.values - innovation + found
         silent = torch.zeros_like(observations.silent)
         return replace(observations, values=values, variance=variance, silent=silent), found

@@ -48,6 +48,7 @@ class PixelDiffusion(LatentDiffusion):
 
     def __post_init__(self) -> None:
         scale = self.noise_scale
+        self.residual = None  # nothing is decoded
         self.guidance = replace(
             self.guidance, likelihood="decoder", below_sigma=scale * self.guidance.below_sigma
         )

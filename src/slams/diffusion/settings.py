@@ -1,6 +1,6 @@
-"""Settings of samplers and guidance.
+"""Settings of samplers, guidance and the residual of the decoder.
 
-They are also sections of a recipe (`assimilation.sampler`, `assimilation.guidance`): the comment
+They are also sections of a recipe (`assimilation.sampler`, `.guidance`, `.residual`): the comment
 above a field is its help text. This module imports nothing heavy.
 """
 
@@ -12,7 +12,7 @@ from slams.plugins.guidance import GUIDANCE
 from slams.plugins.keys import NOT_NEGATIVE, POSITIVE, at_least, key, one_of, registered, that
 from slams.plugins.samplers import SAMPLERS
 
-__all__ = ["GuidanceSettings", "SamplerSettings"]
+__all__ = ["GuidanceSettings", "ResidualSettings", "SamplerSettings"]
 
 
 @dataclass
@@ -95,3 +95,19 @@ class GuidanceSettings:
     gamma: float = key(0.2, NOT_NEGATIVE)
     # Length of the step down the gradient of the misfit in `dps`.
     zeta: float = key(1.0, POSITIVE)
+
+
+@dataclass
+class ResidualSettings:
+    """Settings of what latent methods add to decoded members."""
+
+    # Add to each decoded member a draw of what the decoder cannot represent, given the
+    # observations; otherwise members are decoded latents.
+    sample: bool = True
+    # Gaspari-Cohn half-width (km) of the localisation of decoding errors, the best on the demo's
+    # validation period.
+    localisation: float = key(2500.0, POSITIVE)
+    # Days from the verifying day of year within which decoding errors are taken.
+    season: int = key(75, at_least(1))
+    # Training days, evenly spaced, whose decoding errors are measured.
+    archive: int = key(320, at_least(2))

@@ -14,6 +14,7 @@ from typing import Any
 from slams.config.difference import Difference, first_difference
 from slams.config.loading import default_recipe
 from slams.config.validation import is_inside
+from slams.plugins.methods import check_method
 from slams.runtime.version import package_version
 
 __all__ = [
@@ -53,6 +54,9 @@ _NEVER = (
     "data.splits.reserved",
     "data.splits.final",
 )
+# What latent methods did before a key whose default does something else: a run of the version
+# before is not continued with other numbers.
+_LATENT_BEFORE = {"assimilation.residual.sample": False}
 _NOT_TRAINING = (
     *_NEVER,
     "data.splits.test",
@@ -97,7 +101,8 @@ def run_difference(
     Args:
         stage: `filter`, `vae`, `score`, `score_pixel` or `assimilation`.
         found: The recipe of an earlier run as a plain tree. A key that it lacks because it is
-            older than the key counts as having the default value.
+            older than the key counts as having the default value, or the one that stands for
+            what was done before.
         recipe: The recipe at hand, as a plain tree.
     """
     return _first(found, recipe, lambda key: depends(stage, key))
@@ -163,7 +168,10 @@ def revision() -> str:
 def _first(
     found: Mapping[str, Any], recipe: Mapping[str, Any], matters: Callable[[str], bool]
 ) -> Difference | None:
-    earlier = flatten(default_recipe()) | flatten(found)
+    specs = [check_method(name)[0] for name in recipe["assimilation"]["methods"]]
+    latent = any("vae" in spec.needs for spec in specs)
+    before = _LATENT_BEFORE if latent else {}
+    earlier = flatten(default_recipe()) | before | flatten(found)
     wanted = {key: value for key, value in flatten(recipe).items() if matters(key)}
     return first_difference({key: earlier[key] for key in wanted}, wanted)
 

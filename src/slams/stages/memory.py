@@ -11,6 +11,7 @@ observed points in use on a grid of G points, ensembles of M members (bytes)
                                                as they are more than the denoising errors
     observations  (4 + 3 x 8) P^2 + 4 n P      matrices of the largest method's case, and images
     denoising     2 L S (F + Q) + 12 S (F + Q) errors of L measured levels, on disk; of one level
+    residuals     2 V S' + 4 V n'              decoding errors of S' days; of a case's n' days
     ensembles     4 V M per kept case and method; 5 of the batch that is scored
 
 Where a case is analysed domain by domain (`slams.linalg.gain`), matrices are those of its D
@@ -66,6 +67,7 @@ _REMEDIES = {
     "season": "lower assimilation.archive_days, or `season` or `shifts` of the method",
     "observations": "observe fewer points: observations.stations.count, .satellite.footprint",
     "denoising": "lower assimilation.guidance.archive",
+    "residuals": "lower assimilation.residual.archive, or set assimilation.residual.sample=false",
     "ensembles": "lower assimilation.keep_cases, .members or .batch_size",
 }
 
@@ -98,6 +100,8 @@ class AssimilationSizes:
         cached: Days of the store that are cached.
         domains: Domains in which a case is analysed; 1 if at once.
         limit: Most observations that a domain uses.
+        residuals: Days with decoding errors; 0 where no residual is sampled.
+        residual_season: Those of them that a case uses.
     """
 
     day: int
@@ -123,6 +127,8 @@ class AssimilationSizes:
     cached: int
     domains: int = 1
     limit: int = 0
+    residuals: int = 0
+    residual_season: int = 0
 
 
 def covariance_bytes(points: int, domains: int, limit: int) -> int:
@@ -156,6 +162,7 @@ def assimilation_parts(sizes: AssimilationSizes) -> dict[str, int]:
         "season": max(2 * max(errors, default=0) - denoising, 0),
         "observations": (covariance_bytes(s.observed, s.domains, s.limit) + images) * s.solves,
         "denoising": denoising,
+        "residuals": values * (2 * s.residuals + 4 * s.residual_season),
         "ensembles": 4 * values * s.members * (s.kept + _SCORING * s.batch),
     }
 
@@ -174,10 +181,15 @@ def archive_positions(pieces: Iterable[Piece], window: int, lag: int, most: int)
         for first, last in pieces
         for day in range(day_number(first) + lag, day_number(last) - window + 2)
     ]
-    if not 0 < most < len(every):
-        return every
-    step = (len(every) - 1) / max(most - 1, 1)
-    return [every[int(i * step + 0.5)] for i in range(most)]
+    return _spread(every, most)
+
+
+def _spread(days: list[int], most: int) -> list[int]:
+    """Return at most some of the days, evenly spaced; 0 for all."""
+    if not 0 < most < len(days):
+        return days
+    step = (len(days) - 1) / max(most - 1, 1)
+    return [days[int(i * step + 0.5)] for i in range(most)]
 
 
 def _days(first: list[int], window: int, lag: int) -> set[int]:
@@ -197,13 +209,14 @@ def assimilation_sizes(config: Config, shape: StoreShape) -> AssimilationSizes:
     first = archive_positions(pieces, data.days, lag, section.archive_days)
     latent = [name for name in methods if name in _LATENT]
     errors = "latent_diffusion" in methods and section.guidance.kind == "decg"
-    unseen = (
-        [] if not (errors or "score_mean" in guesses) else split_pieces(data.splits, "validation")
-    )
+    residual = bool(latent) and section.residual.sample
+    measured = errors or residual or "score_mean" in guesses
+    unseen = split_pieces(data.splits, "validation") if measured else []
     days = _days(first, data.days, lag)
     held_out = archive_positions(unseen, data.days, lag, section.archive_days)
     factor = config.vae.factor
     latent_points = -(-shape.rows // factor) * -(-shape.columns // factor)
+    decoded = _spread(first, section.residual.archive) if residual else []
     network, used = observed_points(config, shape)
     observed_days = len(config.observations.days) or data.days
     own = {name: _section_of(config, name) for name in methods if name in _ERRORS}
@@ -234,6 +247,8 @@ def assimilation_sizes(config: Config, shape: StoreShape) -> AssimilationSizes:
         cached=shape.steps if data.cache == "memory" and data.num_workers == 0 else 0,
         domains=max(round(_EARTH / section.local.spacing**2), 2) if is_local else 1,
         limit=section.local.observations,
+        residuals=len(decoded) + (_UNSEEN if decoded and unseen else 0),
+        residual_season=_season(config, decoded, section.residual),
     )
 
 

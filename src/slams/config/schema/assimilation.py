@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slams.config.paths import NAME, REPLACED, WRITTEN_PATH
-from slams.diffusion.settings import GuidanceSettings, SamplerSettings
+from slams.diffusion.settings import GuidanceSettings, ResidualSettings, SamplerSettings
 from slams.linalg.settings import LocalSettings
 from slams.plugins.keys import (
     DISTINCT,
@@ -196,6 +196,7 @@ class AssimilationConfig:
     archive_days: int = key(1500, at_least(0))
     guidance: GuidanceSettings = field(default_factory=GuidanceSettings)
     sampler: SamplerSettings = field(default_factory=SamplerSettings)
+    residual: ResidualSettings = field(default_factory=ResidualSettings)
     local: LocalSettings = field(default_factory=LocalSettings)
     optimal_interpolation: OptimalInterpolationConfig = field(
         default_factory=OptimalInterpolationConfig
