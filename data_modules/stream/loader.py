@@ -133,6 +133,7 @@ def stream_loader(
     whole: bool = False,
     workers: int = 0,
     ahead: int = 0,
+    together: int = 1,
 ) -> StreamLoader:
     """Return a loader of windows, shared by the ranks.
 
@@ -145,10 +146,12 @@ def stream_loader(
         whole: Whether every rank reads all windows.
         workers: Number of processes that read; 0 reads in this one.
         ahead: Batches that a thread, or each worker, reads ahead; 0 for none.
+        together: Consecutive windows that one rank reads, where windows are not shuffled.
     """
     trainer = None if whole else module.trainer
     rank, world = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
-    sampler: BlockShuffleSampler | ShardSampler = ShardSampler(len(dataset), rank, world)
+    sampler: BlockShuffleSampler | ShardSampler
+    sampler = ShardSampler(len(dataset), rank, world, together)
     if blocks is not None:
         sampler = BlockShuffleSampler(blocks, module.seed, rank, world)
     return StreamLoader(

@@ -12,10 +12,10 @@ import torch
 import xarray as xr
 import zarr
 
-from slams.config.schema import Config
+from slams.config.schema import BackgroundConfig, Config
 from slams.modules.base import read_checkpoint
 from slams.report.stored_fields import open_group
-from slams.stages.assimilation import _evaluator_of
+from slams.stages.cycles import cycle_maker
 from tests.stages.commands import copy_stages, slams, study
 from tests.stages.conftest import Study
 
@@ -165,12 +165,11 @@ def test_members_are_cycled_where_the_networks_know_true_states(
 ) -> None:
     whole = torch.ones(1, 1, 2, 2)
     data = SimpleNamespace(
-        provider=SimpleNamespace(persistence=(whole, whole)),
+        provider=SimpleNamespace(persistence=(whole, whole), config=BackgroundConfig()),
         normaliser=None,
         superobs=None,
     )
     config = Config()
     config.assimilation.cycle_days = 3
     config.background.analysis_error = error
-    evaluator = _evaluator_of(config, data)
-    assert evaluator.keywords["cycle"]().members is members
+    assert cycle_maker(config, data)(SimpleNamespace()).members is members

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from slams.assimilators.base import Archive
 from slams.diffusion.backend import Denoiser
 from slams.diffusion.settings import GuidanceSettings, SamplerSettings
+from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
 from slams.linalg.settings import LocalSettings
 from slams.nn.latent_space import IdentitySpace, LatentSpace
 from slams.normalisation import Normaliser
 from slams.runtime.kept_tensors import KeptTensors, MemoryTensors
+
+if TYPE_CHECKING:
+    from slams.assimilators.member_forecast import MemberForecast
 
 __all__ = ["Materials", "TrainedNetworks"]
 
@@ -47,6 +51,10 @@ class TrainedNetworks(Protocol):
         ...
 
 
+def _no_forecast() -> MemberForecast:
+    raise UserError("no training period to fit a forecast of members to")
+
+
 @dataclass(frozen=True)
 class Materials:
     """Inputs from which a method or a first guess is built.
@@ -66,6 +74,7 @@ class Materials:
         unseen: Function that reads the windows of the validation period, on which no network was
             trained; `None` if there is none.
         kept: Where denoising errors are kept; by default in memory.
+        forecast: Function that returns the forecast of members of cycled filters, fitted once.
     """
 
     normaliser: Normaliser
@@ -80,6 +89,7 @@ class Materials:
     local: LocalSettings = field(default_factory=LocalSettings)
     unseen: Callable[[], Archive] | None = None
     kept: KeptTensors = field(default_factory=MemoryTensors)
+    forecast: Callable[[], MemberForecast] = _no_forecast
 
     def settings_of(self, section: str) -> dict[str, Any]:
         """Return the settings of one method as keyword arguments, empty if it has none."""

@@ -16,9 +16,11 @@ import torch
 
 from data_modules.multimodal import MultimodalDataModule
 from slams.assimilators.base import Assimilator
-from slams.assimilators.cycle import Cycle
+from slams.calendar.days import day_number
 from slams.cf import day_methods
 from slams.config.schema import Config
+from slams.config.time_axis import cycle_pieces
+from slams.errors import UserError
 from slams.metrics.printing import print_methods
 from slams.modules.callbacks.evaluation_progress import EvaluationProgress
 from slams.modules.callbacks.progress import ProgressLines
@@ -27,7 +29,7 @@ from slams.modules.cycling import CyclingEvaluator
 from slams.modules.evaluator import AssimilationEvaluator
 from slams.modules.trainer import EVALUATION_PRECISION, check_machine, make_trainer
 from slams.observations.superobs import SuperobOperator
-from slams.plugins.methods import Role, in_role
+from slams.plugins.methods import Role, check_method, in_role
 from slams.runs.directory import RunDirectory
 from slams.runs.record import is_finished
 from slams.runtime.heartbeat import Heartbeat
@@ -35,6 +37,7 @@ from slams.runtime.kept_tensors import TensorFiles
 from slams.runtime.ranks import is_rank_zero, say
 from slams.runtime.signals import defer
 from slams.stages.bundle import keep_model
+from slams.stages.cycles import cycle_maker, one_day_persistence
 from slams.stages.data import analysed_days, withholding
 from slams.stages.headline import log_headline
 from slams.stages.memory import assimilation_memory
@@ -68,6 +71,8 @@ def assimilate(config: Config, dry_run: bool = False, report_after: bool = True)
     with Heartbeat("assimilate", seconds, "opening the training store"):
         datamodule = analysed_days(config)
         datamodule.check_test_days()
+        if config.assimilation.cycle_days:
+            _check_cycle(config, datamodule)
     for name, operator in datamodule.operators().items():
         if isinstance(operator, SuperobOperator):
             say(
@@ -165,8 +170,8 @@ def _evaluate(
     data.whole_test = len(data.splits["test"]) < world and not config.assimilation.cycle_days
     evaluator.share_members = data.whole_test
     evaluator.keep_in = run.progress / "cases"
-    # Ranks that share members run in step, and cycles hold states: both start from the beginning.
-    alone = not data.whole_test and not config.assimilation.cycle_days
+    # Ranks that share members run in step: they start from the beginning.
+    alone = not data.whole_test
     progress = EvaluationProgress(run.progress)
     summary = RunSummary()
     trainer = make_trainer(
@@ -210,21 +215,25 @@ def _evaluator_of(
     """Choose how methods are evaluated: date by date, or cycled from day to day."""
     if not config.assimilation.cycle_days:
         return AssimilationEvaluator
-    coefficient, variance = data.provider.persistence
+    starts = [float(day_number(first)) for first, _ in cycle_pieces(config)]
+    return functools.partial(CyclingEvaluator, cycle=cycle_maker(config, data), starts=starts)
 
-    def cycle() -> Cycle:
-        return Cycle(
-            data.normaliser,
-            coefficient[0],
-            variance[0],
-            config.assimilation.cycle_inflation,
-            config.observations.gross_error,
-            # Networks that were trained with previous true states take states, not means.
-            members=config.background.analysis_error == 0,
-            superobs=data.superobs,
+
+def _check_cycle(config: Config, data: MultimodalDataModule) -> None:
+    """Refuse cycles whose days or persistence the training store lacks.
+
+    Raises:
+        UserError: A day is missing, or no persistence of one day is fitted.
+    """
+    section, found = config.assimilation, len(data.splits["test"])
+    expected = section.cycle_days * len(cycle_pieces(config))
+    if found != expected:
+        raise UserError(
+            f"assimilation.cycle_days: found {found} days with a background in training store "
+            f"{data.store.path}, expected the {expected} days of the cycles"
         )
-
-    return functools.partial(CyclingEvaluator, cycle=cycle)
+    if not all(check_method(name)[0].cycled for name in section.methods):
+        one_day_persistence(data)
 
 
 def _flat(results: pd.DataFrame) -> dict[str, float]:
@@ -246,10 +255,12 @@ def _dry_run(
         if observations.count is not None:
             active += f" superobservations, of {int(observations.count.sum())} reports"
         say(f"  {observations.name}: {active}")
+    make = cycle_maker(config, datamodule) if config.assimilation.cycle_days else None
     for method in methods:
         started = time.perf_counter()
         with torch.no_grad():
-            ensemble = method.analyse(batch, 2)
+            prepared = batch if make is None else make(method).prepare(batch)
+            ensemble = method.analyse(prepared, 2)
         seconds = time.perf_counter() - started
         say(f"{method.name}: members {tuple(ensemble.members.shape)}, {seconds:.1f} s")
     say_times(methods)
