@@ -85,6 +85,58 @@ def test_cycles_that_do_not_fit_are_refused() -> None:
             check(changed)
 
 
+def test_several_cycles_take_their_own_days() -> None:
+    """In order of time, wherever they are listed; each process takes whole cycles."""
+    config = cycling()
+    section = replace(
+        config.assimilation, cycle_days=20, cycle_starts=["1984-03-01", "1984-02-10"]
+    )
+    trainer = replace(config.trainer, devices=2)
+    config = replace(config, assimilation=section, trainer=trainer)
+    check(config)
+    expected = ["1984-02-10", "1984-02-29", "1984-03-01", "1984-03-20"]
+    assert analysed(config).data.splits.test == expected
+
+
+def test_starts_and_spin_up_that_do_not_fit_are_refused() -> None:
+    config = cycling()
+    for settings, sentence in (
+        ({"cycle_starts": ["1984-01-01", "1984-02-01"]}, "from 1984-02-01 overlaps with the 60"),
+        ({"cycle_starts": ["1983-01-01"]}, "found 1983-01-01, expected a day of data.splits.test"),
+        ({"cycle_starts": ["1984-06-01"]}, "no more than the 30 days .*1984-06-01 to 1984-06-30"),
+        ({"cycle_starts": ["1 June"]}, "expected a day that exists"),
+        ({"cycle_starts": ["1984-01-01", "1984-01-01"]}, "listed twice"),
+        ({"cycle_spinup": 60}, "less than the 60 days of a cycle"),
+        ({"cycle_start": "analysis"}, "cycle_start': found 'analysis'"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            check(replace(config, assimilation=replace(config.assimilation, **settings)))
+
+
+def test_a_cycle_from_the_climatology_needs_persistence_only_where_it_is_used() -> None:
+    config = cycling()
+    section = replace(config.assimilation, cycle_start="climatology", methods=["climatology"])
+    config = replace(
+        config,
+        assimilation=section,
+        background=replace(config.background, kind="climatology"),
+    )
+    check(config)
+    without = replace(config, data=replace(config.data, lags=[2]))
+    with pytest.raises(UserError, match=r"'data.lags': found .2., expected 1 among them: climat"):
+        check(without)
+    check(replace(without, assimilation=replace(section, methods=["letkf_cycled"])))
+
+
+def test_members_are_carried_on_in_cycles_only() -> None:
+    config = cycling()
+    section = replace(config.assimilation, methods=["enkf_cycled"])
+    check(replace(config, assimilation=section))
+    section = replace(section, cycle_days=0)
+    with pytest.raises(UserError, match=r"'enkf_cycled' keeps .*assimilation.cycle_days"):
+        check(replace(config, assimilation=section))
+
+
 def test_an_analysis_error_needs_persistence() -> None:
     config = Config()
     for background, sentence in (
