@@ -54,6 +54,34 @@ def cycle(
     return runs / "cycle" / "assimilation"
 
 
+@pytest.fixture(scope="module")
+def cycles(tmp_path_factory: pytest.TempPathFactory, finished: Study) -> Path:
+    """Return the run directory of two cycles from the climatology, with members of their own."""
+    runs = tmp_path_factory.mktemp("cycles")
+    methods = "climatology,optimal_interpolation,enkf_cycled,letkf_cycled"
+    words = (
+        f"runs={runs}",
+        "experiment=cycles",
+        "background.kind=climatology",
+        f"assimilation.methods=[{methods}]",
+        "assimilation.cycle_days=10",
+        "assimilation.cycle_starts=[2001-03-29,2001-04-10]",
+        "assimilation.cycle_start=climatology",
+        "assimilation.cycle_spinup=3",
+        "assimilation.modality_study=0",
+        "assimilation.member_forecast.folds=2",
+        "assimilation.member_forecast.gap=1",
+        "assimilation.member_forecast.rows=1",
+        "assimilation.enkf_cycled.ensemble=20",
+        "assimilation.letkf_cycled.ensemble=20",
+        "assimilation.letkf_cycled.static_share=0.2",
+        "assimilation.letkf_cycled.taper=[1.0,0.9]",
+    )
+    assert slams(finished.recipe, "assimilate", "--dry-run", *words) == 0
+    assert slams(finished.recipe, "assimilate", *words) == 0
+    return runs / "cycles" / "assimilation"
+
+
 @pytest.mark.slow
 def test_networks_see_windows_out_of_trajectories(trajectories: Path) -> None:
     latents = zarr.open_group(trajectories / "vae" / "latents_2.zarr", mode="r")
@@ -157,6 +185,29 @@ def test_the_drift_of_a_cycle_is_written_and_shown(cycle: Path) -> None:
     assert set(drift["metric"]) == {"rmse", "bias"}
     assert (drift["lower"] <= drift["slope"]).all()
     assert "The cycle, day by day" in (cycle / "report" / "index.html").read_text()
+
+
+def test_cycles_from_the_climatology_score_their_days_after_the_spin_up(cycles: Path) -> None:
+    cases = pd.read_parquet(cycles / "cases.parquet")
+    days = [f"2001-04-{day:02d}" for day in (*range(1, 8), *range(13, 20))]
+    assert sorted(cases["date"].unique()) == days
+    drift = pd.read_parquet(cycles / "drift.parquet")
+    assert set(drift["cycle"]) == {"2001-03-29", "2001-04-10"}
+
+
+def test_members_that_are_carried_on_beat_the_climatology_and_spread_as_they_should(
+    cycles: Path,
+) -> None:
+    results = pd.read_parquet(cycles / "results.parquet")
+    rows = results[results["level"] == "850"]
+    rmse = rows[rows["metric"] == "rmse"].set_index("method")["value"]
+    assert rmse["letkf_cycled"] < 0.8 * rmse["climatology"]
+    assert rmse["enkf_cycled"] < 0.8 * rmse["climatology"]
+    spread = rows[rows["metric"] == "spread_skill"].set_index("method")["value"]
+    assert spread["enkf_cycled"] == pytest.approx(1, abs=0.35)
+    observed = pd.read_parquet(cycles / "observations.parquet")
+    chi2 = observed[observed["quantity"] == "o_minus_b"].groupby("method")["chi2"].mean()
+    assert chi2["letkf_cycled"] == pytest.approx(1, abs=0.35)
 
 
 @pytest.mark.parametrize(("error", "members"), [(0.0, True), (0.3, False)])
