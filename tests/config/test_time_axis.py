@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from slams.config.checks import check
-from slams.config.loading import load
+from slams.config.loading import load, to_plain
 from slams.config.schema import Config
 from slams.config.time_axis import analysed, at_length
 from slams.errors import UserError
+from slams.runs.provenance import run_difference
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
@@ -135,6 +136,16 @@ def test_members_are_carried_on_in_cycles_only() -> None:
     section = replace(section, cycle_days=0)
     with pytest.raises(UserError, match=r"'enkf_cycled' keeps .*assimilation.cycle_days"):
         check(replace(config, assimilation=section))
+
+
+def test_runs_from_before_the_keys_of_cycles_are_those_of_their_defaults() -> None:
+    usual = to_plain(Config())
+    new = ("cycle_start", "cycle_starts", "cycle_spinup", "enkf_cycled", "letkf_cycled")
+    section = {k: v for k, v in usual["assimilation"].items() if k not in new}
+    older = {**usual, "assimilation": section}
+    assert run_difference("assimilation", older, usual) is None
+    other = {**usual, "assimilation": {**usual["assimilation"], "cycle_spinup": 3}}
+    assert run_difference("assimilation", older, other).key == "assimilation.cycle_spinup"
 
 
 def test_an_analysis_error_needs_persistence() -> None:

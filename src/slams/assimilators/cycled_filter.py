@@ -182,8 +182,8 @@ class CycledFilter(CaseByCase):
         variance = perturbations[:, -1].square().sum(dim=0) / (count - 1)
         given = (day, self.season, self.seed, count)
         errors = torch.zeros_like(perturbations)
-        drawn = self.forecast.scaled_errors(*given, variance.cpu())
-        errors[: len(drawn), -1] = drawn.to(errors)
+        drawn = self.forecast.scaled_errors(*given, variance)
+        errors[: len(drawn), -1] = drawn
         own, static = (
             ((2 * count - 1) * part / (number - 1)) ** 0.5
             for part, number in ((1 - share, count), (share, len(drawn)))
