@@ -147,15 +147,12 @@ class ZonalRegression(MemberForecast):
             Coefficients `(m, p, C)`.
         """
         near = spectra[:, :, self._near(row)]
-        sums = []
-        for block in blocks:
-            s, x = self._pairs(near, spectra, row, block)
-            sums.append((s.mH @ s, s.mH @ x))
+        pairs = [self._pairs(near, spectra, row, block) for block in blocks]
+        sums = [(s.mH @ s, s.mH @ x) for s, x in pairs]
         gram, cross = (sum(part) for part in zip(*sums, strict=True))
         square = torch.zeros(len(self._ridges), spectra.shape[1], dtype=torch.float64)
         parts = []
-        for block, (own_gram, own_cross) in zip(blocks, sums, strict=True):
-            s, x = self._pairs(near, spectra, row, block)
+        for block, (s, x), (own_gram, own_cross) in zip(blocks, pairs, sums, strict=True):
             fits = [_solve(gram - own_gram, cross - own_cross, r) for r in self._ridges]
             weight = torch.full((self._waves, 1, 1), 2.0)
             weight[0] = 1.0  # the others stand for their conjugates too
