@@ -108,6 +108,11 @@ def test_starts_and_spin_up_that_do_not_fit_are_refused() -> None:
         ({"cycle_starts": ["1 June"]}, "expected a day that exists"),
         ({"cycle_starts": ["1984-01-01", "1984-01-01"]}, "listed twice"),
         ({"cycle_spinup": 60}, "less than the 60 days of a cycle"),
+        ({"cycle_errors": 30}, "cycle_errors': found 30, expected 0, or at least 50 days"),
+        (
+            {"cycle_errors": 4000},
+            "no more than the [0-9]+ days of the last piece",
+        ),
         ({"cycle_start": "analysis"}, "cycle_start': found 'analysis'"),
     ):
         with pytest.raises(UserError, match=sentence):

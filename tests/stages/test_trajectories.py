@@ -68,6 +68,7 @@ def cycles(tmp_path_factory: pytest.TempPathFactory, finished: Study) -> Path:
         "assimilation.cycle_starts=[2001-03-29,2001-04-10]",
         "assimilation.cycle_start=climatology",
         "assimilation.cycle_spinup=3",
+        "assimilation.cycle_errors=60",
         "assimilation.modality_study=0",
         "assimilation.member_forecast.folds=2",
         "assimilation.member_forecast.gap=1",

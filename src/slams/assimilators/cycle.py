@@ -58,6 +58,8 @@ class Cycle:
             members one by one; other methods use mean and variance.
         superobs: Averaging of the observations that this background accepts, or `None`.
         from_climatology: Whether the first background is the climatology, not that of the case.
+        measured: Whether `variance` is that of the cycle's own backgrounds
+            (`slams.assimilators.own_errors`), which the spread of the analysis does not change.
     """
 
     normaliser: Normaliser
@@ -68,6 +70,7 @@ class Cycle:
     members: bool = False
     superobs: Superobs | None = None
     from_climatology: bool = False
+    measured: bool = False
     _day: float | None = field(default=None, init=False)
     _members: Tensor | None = field(default=None, init=False)
 
@@ -100,7 +103,8 @@ class Cycle:
             device = batch.fields.device
             coefficient, variance = self.coefficient.to(device), self.variance.to(device)
             members = coefficient * self._members.to(device)
-            spread = self.inflation * (variance + members.var(dim=1))
+            grown = 0.0 if self.measured else members.var(dim=1)
+            spread = self.inflation * (variance + grown).expand_as(members[:, 0])
             background = Background(
                 members.mean(dim=1),
                 spread,

@@ -6,10 +6,14 @@ convolution, and each zonal wavenumber m has a regression of its own. With X(t) 
 coefficients of the normalised state, the predictors s of row j are those of all channels, of the
 rows within `rows` of j and of the last L days (L C R complex numbers), and
 
-    A_jm = [sum s s^H + alpha tr(sum s s^H) / p I]^-1 sum s x^H,      x_f = A_jm^H s.
+    A_jm = [sum s s^H + alpha n W I]^-1 sum s x^H,      x_f = A_jm^H s,
 
-Wavenumbers from `waves` on are not forecast: their forecast is zero. Surface and land enter
-through the climatology only.
+over n days of W longitudes. The penalty is that of white noise of variance alpha in the
+predictors. Wavenumbers from `waves` on are not forecast: their forecast is zero, and so is that of
+the meridional modes (EOFs over the rows, of all channels together) with the last 0.1 % of a
+wavenumber's variance: rows are closer to one another than a spectral model resolves, and what it
+does not resolve would be amplified from day to day. Surface and land enter through the climatology
+only.
 
 *Cross-validation.* The training days are divided into contiguous blocks; each is forecast by a fit
 to the others, and days within `gap` of the end of a block are left out, since both sides share
@@ -30,6 +34,8 @@ from slams.errors import UserError
 
 __all__ = ["ZonalRegression"]
 
+# Share of the variance in meridional modes that a wavenumber's forecast leaves out.
+_UNRESOLVED = 1e-3
 # Days whose Fourier coefficients are computed at a time; limits the temporaries.
 _DAYS = 32
 
@@ -42,7 +48,7 @@ class ZonalRegression(MemberForecast):
         past: Days `L` that a forecast is made from.
         rows: Rows to either side whose states are predictors.
         waves: Number of zonal wavenumbers that are forecast, from 0 on.
-        ridges: Penalties alpha to choose from.
+        ridges: Penalties alpha to choose from, normalised variances.
         folds: Blocks of the cross-validation.
         gap: Days at the ends of a block that are left out.
         archive: Largest number of days whose errors are kept, evenly spaced.
@@ -62,7 +68,7 @@ class ZonalRegression(MemberForecast):
         past: int = 2,
         rows: int = 2,
         waves: int = 32,
-        ridges: Sequence[float] = (0.003, 0.01, 0.03, 0.1, 0.3),
+        ridges: Sequence[float] = (0.001, 0.003, 0.01, 0.03),
         folds: int = 5,
         gap: int = 10,
         archive: int = 1500,
@@ -85,6 +91,8 @@ class ZonalRegression(MemberForecast):
             )
         note("forecast of members: Fourier coefficients")
         spectra = self._spectra(days)
+        self._modes = _meridional_modes(spectra)
+        spectra = self._resolved(spectra)
         used = torch.cat(blocks)
         step = max(len(used) / archive, 1.0)
         kept = used[(torch.arange(min(len(used), archive)) * step).long()]
@@ -102,7 +110,7 @@ class ZonalRegression(MemberForecast):
 
     def forecast(self, trajectories: Tensor) -> Tensor:
         """Forecast the next day; see `MemberForecast.forecast`."""
-        spectra = torch.fft.rfft(trajectories)[..., : self._waves]
+        spectra = self._resolved(torch.fft.rfft(trajectories)[..., : self._waves])
         found = torch.zeros_like(trajectories[:, -1])
         for row in range(self._height):
             predictors = self._predictors(spectra[..., self._near(row), :])
@@ -116,6 +124,14 @@ class ZonalRegression(MemberForecast):
         found = torch.empty(shape, dtype=torch.complex64)
         for at in torch.arange(len(days.fields)).split(_DAYS):
             found[at] = torch.fft.rfft(days.fields[at][:, 0])[..., : self._waves]
+        return found
+
+    def _resolved(self, spectra: Tensor) -> Tensor:
+        """Project `(..., H, m)` on the meridional modes."""
+        found = torch.empty_like(spectra)
+        # Wave by wave, because the coefficients of all days are large.
+        for wave, mode in enumerate(self._modes.to(spectra.device)):
+            found[..., wave] = spectra[..., wave] @ mode
         return found
 
     def _near(self, row: int) -> slice:
@@ -150,10 +166,12 @@ class ZonalRegression(MemberForecast):
         pairs = [self._pairs(near, spectra, row, block) for block in blocks]
         sums = [(s.mH @ s, s.mH @ x) for s, x in pairs]
         gram, cross = (sum(part) for part in zip(*sums, strict=True))
+        count = sum(map(len, blocks))
         square = torch.zeros(len(self._ridges), spectra.shape[1], dtype=torch.float64)
         parts = []
         for block, (s, x), (own_gram, own_cross) in zip(blocks, pairs, sums, strict=True):
-            fits = [_solve(gram - own_gram, cross - own_cross, r) for r in self._ridges]
+            others = self._width * (count - len(block))
+            fits = [_solve(gram - own_gram, cross - own_cross, r * others) for r in self._ridges]
             weight = torch.full((self._waves, 1, 1), 2.0)
             weight[0] = 1.0  # the others stand for their conjugates too
             for number, fit in enumerate(fits):
@@ -164,7 +182,8 @@ class ZonalRegression(MemberForecast):
         best = square.argmin(dim=0)
         self.ridge[row] = torch.tensor(self._ridges)[best]
         forecasts = torch.cat(parts, dim=1)  # (ridges, E, C, W)
-        whole = torch.stack([_solve(gram, cross, r) for r in self._ridges])
+        penalties = [r * self._width * count for r in self._ridges]
+        whole = torch.stack([_solve(gram, cross, penalty) for penalty in penalties])
         for channel, number in enumerate(best.tolist()):
             errors[:, channel, row] -= forecasts[number, :, channel]
         return torch.stack(
@@ -179,11 +198,28 @@ class ZonalRegression(MemberForecast):
         return self._predictors(before), spectra[days, :, row].permute(2, 0, 1).contiguous()
 
 
-def _solve(gram: Tensor, cross: Tensor, ridge: float) -> Tensor:
+def _meridional_modes(spectra: Tensor) -> Tensor:
+    """Return the projections on the leading meridional EOFs of each wavenumber.
+
+    Args:
+        spectra: `(N, C, H, m)`.
+
+    Returns:
+        `(m, H, H)`, to be applied from the right.
+    """
+    found = []
+    for wave in spectra.movedim(-1, 0):
+        rows = wave.flatten(0, 1)
+        variance, modes = torch.linalg.eigh((rows.mH @ rows).to(torch.complex128))
+        share = variance.clamp(min=0).cumsum(0) / variance.sum().clamp(min=1e-30)
+        modes = modes[:, share > _UNRESOLVED]
+        found.append((modes @ modes.mH).to(spectra.dtype))
+    return torch.stack(found)
+
+
+def _solve(gram: Tensor, cross: Tensor, penalty: float) -> Tensor:
     """Solve penalised normal equations, `(m, p, p)` and `(m, p, C)`."""
-    mean = gram.diagonal(dim1=-2, dim2=-1).real.mean(dim=-1)
-    penalty = (ridge * mean).clamp(min=1e-12)[:, None].expand(gram.shape[:2])
-    factor = torch.linalg.cholesky(gram + torch.diag_embed(penalty))
+    factor = torch.linalg.cholesky(gram + penalty * torch.eye(gram.shape[-1]))
     return torch.cholesky_solve(cross, factor)
 
 

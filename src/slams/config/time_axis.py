@@ -11,7 +11,12 @@ from slams.config.schema import Config
 from slams.config.splits import Piece, flat_days, parse_day, split_pieces
 from slams.errors import UserError
 
-__all__ = ["analysed", "at_length", "cycle_pieces"]
+# Days after which a cycle no longer depends on its first background, and the fewest days of a
+# cycle whose errors are measured.
+SPIN_UP = 20
+FEWEST_ERROR_DAYS = 50
+
+__all__ = ["analysed", "at_length", "cycle_pieces", "error_cycle"]
 
 
 def at_length(config: Config) -> Config:
@@ -69,3 +74,25 @@ def cycle_pieces(config: Config) -> tuple[Piece, ...]:
                 f"from {before}, expected cycles that have no day in common"
             )
     return tuple((start, start + length) for start in starts)
+
+
+def error_cycle(config: Config) -> Config:
+    """Return the recipe of the cycle over training days that measures background errors.
+
+    It is one cycle over the last `cycle_errors` days of the training period, before the recipe's
+    own.
+
+    Raises:
+        UserError: The last piece of the training period has fewer days.
+    """
+    section, key = config.assimilation, "assimilation.cycle_errors"
+    first, last = split_pieces(config.data.splits, "train")[-1]
+    start = last - timedelta(days=section.cycle_errors - 1)
+    if start < first:
+        raise UserError(
+            f"key {key!r}: found {section.cycle_errors}, expected no more than the "
+            f"{(last - first).days + 1} days of the last piece of data.splits.train"
+        )
+    splits = replace(config.data.splits, test=flat_days([(start, last)]))
+    cycle = replace(section, cycle_days=section.cycle_errors, cycle_starts=[])
+    return replace(config, data=replace(config.data, splits=splits), assimilation=cycle)

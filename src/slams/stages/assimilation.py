@@ -7,7 +7,7 @@ import functools
 import gc
 import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import torch
 
 from data_modules.multimodal import MultimodalDataModule
 from slams.assimilators.base import Assimilator
+from slams.assimilators.own_errors import OwnErrors
 from slams.calendar.days import day_number
 from slams.cf import day_methods
 from slams.config.schema import Config
@@ -37,7 +38,7 @@ from slams.runtime.kept_tensors import TensorFiles
 from slams.runtime.ranks import is_rank_zero, say
 from slams.runtime.signals import defer
 from slams.stages.bundle import keep_model
-from slams.stages.cycles import cycle_maker, one_day_persistence
+from slams.stages.cycles import cycle_maker, fit_to_own_errors, one_day_persistence
 from slams.stages.data import analysed_days, withholding
 from slams.stages.headline import log_headline
 from slams.stages.memory import assimilation_memory
@@ -82,6 +83,8 @@ def assimilate(config: Config, dry_run: bool = False, report_after: bool = True)
     requests = [data_request(one, "assimilation", datamodule) for one in settings]
     path = requests[0].path
 
+    own: dict[str, OwnErrors] = {}
+
     @functools.cache
     def methods() -> list[Assimilator]:
         # Fitted once for all settings, and not at all where every setting has finished.
@@ -96,7 +99,10 @@ def assimilate(config: Config, dry_run: bool = False, report_after: bool = True)
         with Heartbeat("assimilate", seconds) as heartbeat:
             names = config.assimilation.methods
             kept = TensorFiles(error_directory(config), writes=not dry_run)
-            return make_methods(config, names, datamodule, heartbeat.note, kept=kept)
+            made = make_methods(config, names, datamodule, heartbeat.note, kept=kept)
+            if config.assimilation.cycle_errors:
+                own.update(fit_to_own_errors(config, made, heartbeat.note))
+            return made
 
     if dry_run:
         _dry_run(config, methods(), datamodule)
@@ -107,7 +113,7 @@ def assimilate(config: Config, dry_run: bool = False, report_after: bool = True)
     if config.resume == "overwrite" or not all(is_finished(r.path) for r in requests):
         methods()  # before any directory is made, in case a method refuses
     for one, request in zip(settings, requests, strict=True):
-        run_stage(one, request, functools.partial(_evaluate, one, config, methods))
+        run_stage(one, request, functools.partial(_evaluate, one, config, methods, own))
         # A Trainer and its data refer to each other: free the cached fields of this setting now.
         gc.collect()
     if is_rank_zero() and report_after:
@@ -151,13 +157,15 @@ def _evaluate(
     config: Config,
     everything: Config,
     methods: Callable[[], Sequence[Assimilator]],
+    own: Mapping[str, OwnErrors],
     run: RunDirectory,
     tracker: Tracker,
 ) -> None:
     """Score one setting; observations that it does not use are withheld from all methods."""
     data = withholding(config, everything)
-    evaluator = _evaluator_of(config, data)(
-        [m for m in methods() if m.name in config.assimilation.methods],
+    used = [m for m in methods() if m.name in config.assimilation.methods]
+    evaluator = _evaluator_of(config, data, own)(
+        used,
         config.assimilation,
         data.normaliser,
         data.grid,
@@ -210,13 +218,13 @@ def _evaluate(
 
 
 def _evaluator_of(
-    config: Config, data: MultimodalDataModule
+    config: Config, data: MultimodalDataModule, own: Mapping[str, OwnErrors]
 ) -> Callable[..., AssimilationEvaluator]:
     """Choose how methods are evaluated: date by date, or cycled from day to day."""
     if not config.assimilation.cycle_days:
         return AssimilationEvaluator
     starts = [float(day_number(first)) for first, _ in cycle_pieces(config)]
-    return functools.partial(CyclingEvaluator, cycle=cycle_maker(config, data), starts=starts)
+    return functools.partial(CyclingEvaluator, cycle=cycle_maker(config, data, own), starts=starts)
 
 
 def _check_cycle(config: Config, data: MultimodalDataModule) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from slams.config.checks.rules import check_that
 from slams.config.schema import Config
-from slams.config.time_axis import cycle_pieces
+from slams.config.time_axis import FEWEST_ERROR_DAYS, SPIN_UP, cycle_pieces, error_cycle
 from slams.errors import UserError
 from slams.plugins.methods import check_method
 
@@ -46,6 +46,8 @@ def _check_cycle(config: Config) -> None:
     scored = section.cycle_spinup < section.cycle_days
     why = f"less than the {section.cycle_days} days of a cycle (assimilation.cycle_days)"
     check_that(scored, config, "assimilation.cycle_spinup", why)
+    if section.cycle_errors:
+        _check_errors(config)
     persistent = background.kind == "damped_persistence" and background.lag == 1
     if section.cycle_start == "climatology" and background.kind == "climatology":
         _check_persistence(config)
@@ -70,6 +72,15 @@ def _check_cycle(config: Config) -> None:
             f"key 'trainer.devices': found {processes} processes {where}, expected no more than "
             f"the number of cycles, {cycles}: each process takes whole cycles"
         )
+
+
+def _check_errors(config: Config) -> None:
+    """Refuse too few days for measuring the errors of a cycle, and more than there are."""
+    why = f"0, or at least {FEWEST_ERROR_DAYS} days, of which the first {SPIN_UP} do not count"
+    enough = config.assimilation.cycle_errors >= FEWEST_ERROR_DAYS
+    check_that(enough, config, "assimilation.cycle_errors", why)
+    if config.data.splits.train:
+        error_cycle(config)
 
 
 def _check_persistence(config: Config) -> None:

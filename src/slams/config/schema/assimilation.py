@@ -143,9 +143,9 @@ class MemberForecastConfig:
     rows: int = key(2, at_least(0))
     # Number of zonal wavenumbers that are forecast, from 0 on.
     waves: int = key(32, at_least(1))
-    # Penalties to choose from by cross-validation, per row and channel, in units of a predictor's
-    # mean variance.
-    ridges: list[float] = key([0.003, 0.01, 0.03, 0.1, 0.3], _PENALTIES)
+    # Penalties to choose from by cross-validation, per row and channel: variances of white noise
+    # in the predictors, as shares of the climatology's.
+    ridges: list[float] = key([0.001, 0.003, 0.01, 0.03], _PENALTIES)
     # Blocks of the cross-validation.
     folds: int = key(5, at_least(2))
     # Days at the ends of a block that are left out of it.
@@ -244,6 +244,10 @@ class AssimilationConfig:
     cycle_start: str = key("truth", one_of("truth", "climatology"))
     # Days at the start of each cycle that are analysed but not scored.
     cycle_spinup: int = key(0, at_least(0))
+    # Days at the end of the training period over which methods with covariances of past background
+    # errors are cycled first: the errors of the backgrounds that they then have replace those of
+    # backgrounds from the true state, and the damping is fitted to their analyses. 0 for none.
+    cycle_errors: int = key(0, at_least(0))
     # Factor on the error variance of a cycled background.
     cycle_inflation: float = key(1.0, POSITIVE)
     # Cases whose ensembles are kept in analysis.zarr, from the first test date; -1 for all.
