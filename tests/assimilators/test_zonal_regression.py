@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -32,7 +34,7 @@ def archive(states: Tensor) -> Archive:
 
 
 def fit(states: Tensor, **settings) -> ZonalRegression:
-    settings = {"rows": 1, "gap": 5, "ridges": (0.001, 0.1), **settings}
+    settings = {"rows": 1, "gap": 5, "ridges": (0.001,), **settings}
     return ZonalRegression(archive(states), **settings)
 
 
@@ -67,7 +69,7 @@ def test_the_day_before_and_the_next_rows_help() -> None:
 
 def test_errors_are_those_of_days_it_has_not_seen() -> None:
     states, new = turning(90), turning(2000, seed=2)
-    model = fit(states, ridges=(0.01,), gap=1)
+    model = fit(states, ridges=(0.003,), gap=1)
     outside, claimed = error(model, new), float(model.variance.mean())
     assert error(model, states) < 0.93 * outside
     assert claimed == pytest.approx(outside, rel=0.1)
@@ -79,11 +81,17 @@ def test_errors_are_those_of_days_it_has_not_seen() -> None:
     assert float((guess[:, 0] - inside).square().mean()) < 0.1
 
 
-def test_the_penalty_is_chosen_by_other_days() -> None:
-    noise = torch.randn(400, 1, 1, 3, 8, generator=torch.Generator().manual_seed(0))
-    model = fit(noise, ridges=(0.001, 100.0))
-    assert bool((model.ridge == 100.0).all())
-    assert bool((fit(turning(3000), ridges=(0.001, 100.0)).ridge == 0.001).all())
+def test_the_penalty_is_the_smallest_with_which_forecasts_do_not_grow() -> None:
+    """Days that grow by 2 % each teach a forecast that does, unless it is drawn to zero."""
+    growing = turning(200) * 1.02 ** torch.arange(200.0)[:, None, None, None, None]
+    wave = torch.cos(torch.arange(8) * math.pi / 4).expand(3, 8)
+    growing += 1.02 ** torch.arange(200.0)[:, None, None, None, None] * 3 * wave
+    assert fit(turning(400), ridges=(0.001, 0.5)).ridge == 0.001
+    model = fit(growing, ridges=(0.001, 1e4))
+    assert model.ridge == 1e4
+    assert model._growth() < 1
+    with pytest.raises(UserError, match="forecasts of forecasts grow with each of"):
+        fit(growing, ridges=(0.001,))
 
 
 def test_starts_are_states_of_consecutive_days_of_the_season() -> None:

@@ -9,8 +9,8 @@ of a row,
 
 and the mean square of e is the variance of the background. `E[x | x_a] = x_a` is thus not assumed.
 
-*Out of sample.* The analyses are made with gains from errors of the whole training period. Fitted to
-the cycle's days are one damping per row and channel, one variance per point and, at a date,
+*Out of sample.* The analyses are made with gains from errors of the whole training period. Fitted
+to the cycle's days are one damping per row and channel, one variance per point and, at a date,
 covariances of days that are not near it (`slams.assimilators.season`).
 """
 

@@ -8,21 +8,23 @@ rows within `rows` of j and of the last L days (L C R complex numbers), and
 
     A_jm = [sum s s^H + alpha n W I]^-1 sum s x^H,      x_f = A_jm^H s,
 
-over n days of W longitudes. The penalty is that of white noise of variance alpha in the
-predictors. Wavenumbers from `waves` on are not forecast: their forecast is zero, and so is that of
-the meridional modes (EOFs over the rows, of all channels together) with the last 0.1 % of a
-wavenumber's variance: rows are closer to one another than a spectral model resolves, and what it
-does not resolve would be amplified from day to day. Surface and land enter through the climatology
-only.
+over n days of W longitudes. Wavenumbers from `waves` on are not forecast: their forecast is zero,
+and so is that of the meridional modes (EOFs over the rows, of all channels together) with the last
+0.1 % of a wavenumber's variance. Surface and land enter through the climatology only.
+
+*The penalty* is that of white noise of variance alpha in the predictors. Each row is fitted by
+itself: forecasts of forecasts may grow without bound, in patterns of which the training days have
+next to nothing and members have some. Alpha is therefore the smallest of some with which they do
+not.
 
 *Cross-validation.* The training days are divided into contiguous blocks; each is forecast by a fit
 to the others, and days within `gap` of the end of a block are left out, since both sides share
-their weather. The errors of these forecasts choose the penalty alpha of each row and channel, and
-are the errors of the forecast (`MemberForecast.errors`).
+their weather. The errors of these forecasts are those of the forecast (`MemberForecast.errors`).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -31,11 +33,14 @@ from torch import Tensor
 from slams.assimilators.base import Archive
 from slams.assimilators.member_forecast import MemberForecast, last_days
 from slams.errors import UserError
+from slams.runtime.seeds import generator
 
 __all__ = ["ZonalRegression"]
 
 # Share of the variance in meridional modes that a wavenumber's forecast leaves out.
 _UNRESOLVED = 1e-3
+# States, and days that they are forecast, to see whether forecasts of forecasts grow.
+_STATES, _ITERATIONS = 2, 80
 # Days whose Fourier coefficients are computed at a time; limits the temporaries.
 _DAYS = 32
 
@@ -48,18 +53,19 @@ class ZonalRegression(MemberForecast):
         past: Days `L` that a forecast is made from.
         rows: Rows to either side whose states are predictors.
         waves: Number of zonal wavenumbers that are forecast, from 0 on.
-        ridges: Penalties alpha to choose from, normalised variances.
+        ridges: Penalties alpha to choose from, normalised variances, in ascending order.
         folds: Blocks of the cross-validation.
         gap: Days at the ends of a block that are left out.
         archive: Largest number of days whose errors are kept, evenly spaced.
         note: Called with a description of each step.
 
     Attributes:
-        ridge: `(H, C)` the chosen penalties.
+        ridge: The chosen penalty.
         variance: `(C, H, W)` mean square of the errors, normalised.
 
     Raises:
-        UserError: The training period has too few consecutive days.
+        UserError: The training period has too few consecutive days, or forecasts of forecasts grow
+            with every penalty.
     """
 
     def __init__(
@@ -68,17 +74,16 @@ class ZonalRegression(MemberForecast):
         past: int = 2,
         rows: int = 2,
         waves: int = 32,
-        ridges: Sequence[float] = (0.001, 0.003, 0.01, 0.03),
+        ridges: Sequence[float] = (0.1, 0.2, 0.4, 0.8),
         folds: int = 5,
         gap: int = 10,
         archive: int = 1500,
         note: Callable[[str], None] = lambda doing: None,
     ) -> None:
         self.days, self.past = days, past
-        _, _, channels, self._height, self._width = days.fields.shape
+        self._height, self._width = days.fields.shape[3:]
         self._rows = min(2 * rows + 1, self._height)
         self._waves = min(waves, self._width // 2 + 1)
-        self._ridges = tuple(ridges)
         time = days.time[:, 0]
         targets = last_days(time, past + 1)
         blocks = [_without_ends(b, time, gap) for b in targets.tensor_split(folds)]
@@ -97,12 +102,10 @@ class ZonalRegression(MemberForecast):
         step = max(len(used) / archive, 1.0)
         kept = used[(torch.arange(min(len(used), archive)) * step).long()]
         errors = torch.cat([days.fields[at][:, 0] for at in kept.split(_DAYS)])
-        self.ridge = torch.empty(self._height, channels)
-        coefficients = []
+        self.ridge = self._stable(tuple(ridges), spectra, used, note)
         for row in range(self._height):
-            note(f"forecast of members: row {row + 1} of {self._height}")
-            coefficients.append(self._fit_row(row, spectra, blocks, kept, errors))
-        self._coefficients = torch.stack(coefficients)  # (H, m, p, C)
+            note(f"errors of the forecast of members: row {row + 1} of {self._height}")
+            self._take_forecasts(row, spectra, blocks, kept, errors)
         self.variance = errors.square().mean(dim=0)
         errors = errors[:, None]
         zeros = torch.zeros(()).expand(errors.shape)
@@ -147,48 +150,62 @@ class ZonalRegression(MemberForecast):
         """Convert `(m, n, C)` to values on a row, `(n, C, W)`."""
         return torch.fft.irfft(predicted.permute(1, 2, 0), n=self._width)
 
-    def _fit_row(
+    def _stable(
+        self, ridges: Sequence[float], spectra: Tensor, days: Tensor, note: Callable[[str], None]
+    ) -> float:
+        """Fit all rows, and keep the fit with the smallest penalty whose forecasts do not grow."""
+        fits: list[list[Tensor]] = [[] for _ in ridges]
+        for row in range(self._height):
+            note(f"forecast of members: row {row + 1} of {self._height}")
+            s, x = self._pairs(spectra[:, :, self._near(row)], spectra, row, days)
+            gram, cross = s.mH @ s, s.mH @ x
+            for fit, ridge in zip(fits, ridges, strict=True):
+                fit.append(_solve(gram, cross, ridge * self._width * len(days)))
+        for fit, ridge in zip(fits, ridges, strict=True):
+            self._coefficients = torch.stack(fit)  # (H, m, p, C)
+            if self._growth() < 1:
+                return ridge
+        raise UserError(
+            f"assimilation.member_forecast.ridges: forecasts of forecasts grow with each of "
+            f"{', '.join(f'{ridge:g}' for ridge in ridges)}; expected larger ones"
+        )
+
+    def _growth(self) -> float:
+        """Return the factor per day by which forecasts of forecasts grow in the end."""
+        draw = generator(0, "zonal_regression/growth")
+        shape = (_STATES, self.past, self.days.fields.shape[2], self._height, self._width)
+        states, sizes = torch.randn(shape, generator=draw), []
+        for _ in range(_ITERATIONS):
+            states = torch.cat([states[:, 1:], self.forecast(states)[:, None]], dim=1)
+            sizes.append(float(states.norm()))
+            states = states / max(sizes[-1], 1e-30)
+        last = sizes[-_ITERATIONS // 2 :]
+        return math.exp(sum(math.log(max(size, 1e-30)) for size in last) / len(last))
+
+    def _take_forecasts(
         self, row: int, spectra: Tensor, blocks: Sequence[Tensor], kept: Tensor, errors: Tensor
-    ) -> Tensor:
-        """Fit one row, and turn its part of the kept fields into errors, in place.
+    ) -> None:
+        """Turn one row of the kept fields into errors, by fits to the other blocks.
 
         Args:
             row: The row.
             spectra: `(N, C, H, m)`.
             blocks: Verifying days of each block.
             kept: `(E,)` verifying days whose errors are kept, in order.
-            errors: `(E, C, H, W)` their fields.
-
-        Returns:
-            Coefficients `(m, p, C)`.
+            errors: `(E, C, H, W)` their fields, changed in place.
         """
         near = spectra[:, :, self._near(row)]
         pairs = [self._pairs(near, spectra, row, block) for block in blocks]
         sums = [(s.mH @ s, s.mH @ x) for s, x in pairs]
         gram, cross = (sum(part) for part in zip(*sums, strict=True))
-        count = sum(map(len, blocks))
-        square = torch.zeros(len(self._ridges), spectra.shape[1], dtype=torch.float64)
-        parts = []
-        for block, (s, x), (own_gram, own_cross) in zip(blocks, pairs, sums, strict=True):
-            others = self._width * (count - len(block))
-            fits = [_solve(gram - own_gram, cross - own_cross, r * others) for r in self._ridges]
-            weight = torch.full((self._waves, 1, 1), 2.0)
-            weight[0] = 1.0  # the others stand for their conjugates too
-            for number, fit in enumerate(fits):
-                missed = torch.view_as_real(x - s @ fit).square().sum(dim=-1) * weight
-                square[number] += missed.sum(dim=(0, 1))
+        count, first = sum(map(len, blocks)), 0
+        for block, (s, _), (own_gram, own_cross) in zip(blocks, pairs, sums, strict=True):
+            penalty = self.ridge * self._width * (count - len(block))
+            fit = _solve(gram - own_gram, cross - own_cross, penalty)
             here = torch.isin(block, kept)
-            parts.append(torch.stack([self._to_longitudes(s[:, here] @ fit) for fit in fits]))
-        best = square.argmin(dim=0)
-        self.ridge[row] = torch.tensor(self._ridges)[best]
-        forecasts = torch.cat(parts, dim=1)  # (ridges, E, C, W)
-        penalties = [r * self._width * count for r in self._ridges]
-        whole = torch.stack([_solve(gram, cross, penalty) for penalty in penalties])
-        for channel, number in enumerate(best.tolist()):
-            errors[:, channel, row] -= forecasts[number, :, channel]
-        return torch.stack(
-            [whole[number, ..., channel] for channel, number in enumerate(best.tolist())], dim=-1
-        )
+            last = first + int(here.sum())
+            errors[first:last, :, row] -= self._to_longitudes(s[:, here] @ fit)
+            first = last
 
     def _pairs(
         self, near: Tensor, spectra: Tensor, row: int, days: Tensor

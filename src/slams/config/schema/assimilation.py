@@ -143,9 +143,9 @@ class MemberForecastConfig:
     rows: int = key(2, at_least(0))
     # Number of zonal wavenumbers that are forecast, from 0 on.
     waves: int = key(32, at_least(1))
-    # Penalties to choose from by cross-validation, per row and channel: variances of white noise
-    # in the predictors, as shares of the climatology's.
-    ridges: list[float] = key([0.001, 0.003, 0.01, 0.03], _PENALTIES)
+    # Penalties, as variances of white noise in the predictors (shares of the climatology's): the
+    # first is used with which forecasts of forecasts do not grow.
+    ridges: list[float] = key([0.1, 0.2, 0.4, 0.8], _PENALTIES)
     # Blocks of the cross-validation.
     folds: int = key(5, at_least(2))
     # Days at the ends of a block that are left out of it.
