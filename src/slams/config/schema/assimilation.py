@@ -119,13 +119,13 @@ class CycledFilterConfig:
     ensemble: int = key(80, at_least(2))
     # Gaspari-Cohn half-width (km): of covariances (`enkf_cycled`), of observation error
     # (`letkf_cycled`).
-    localisation: float = key(2000.0, POSITIVE)
+    localisation: float = key(1500.0, POSITIVE)
     # Days from the verifying day of year within which past errors of the forecast are drawn.
     season: int = key(75, at_least(1))
     # Factor on the perturbations of the forecast.
     inflation: float = key(1.0, POSITIVE)
     # Share of the spread lost by the update that is given back (relaxation to prior spread).
-    rtps: float = key(0.0, PROBABILITY)
+    rtps: float = key(0.5, PROBABILITY)
     # Share of the covariance that is that of past errors of the forecast, not of the members.
     static_share: float = key(0.0, SHARE)
     # Factor on the update of each pressure level, from the highest pressure to the lowest; empty
