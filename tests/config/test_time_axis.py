@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from slams.config.checks import check
 from slams.config.loading import load, to_plain
 from slams.config.schema import Config
-from slams.config.time_axis import analysed, at_length
+from slams.config.time_axis import analysed, at_length, error_cycle
 from slams.errors import UserError
 from slams.runs.provenance import run_difference
 
@@ -132,6 +133,17 @@ def test_a_cycle_from_the_climatology_needs_persistence_only_where_it_is_used() 
     with pytest.raises(UserError, match=r"'data.lags': found .2., expected 1 among them: climat"):
         check(without)
     check(replace(without, assimilation=replace(section, methods=["letkf_cycled"])))
+
+
+def test_errors_are_measured_at_the_end_of_the_training_period() -> None:
+    config = cycling()
+    config = replace(config, assimilation=replace(config.assimilation, cycle_errors=100))
+    check(config)
+    measured = error_cycle(config)
+    last = date.fromisoformat(config.data.splits.train[-1])
+    first = last - timedelta(days=99)
+    assert analysed(measured).data.splits.test == [first.isoformat(), last.isoformat()]
+    assert measured.data.splits.train == []  # splits may not overlap
 
 
 def test_members_are_carried_on_in_cycles_only() -> None:

@@ -93,6 +93,8 @@ def error_cycle(config: Config) -> Config:
             f"key {key!r}: found {section.cycle_errors}, expected no more than the "
             f"{(last - first).days + 1} days of the last piece of data.splits.train"
         )
-    splits = replace(config.data.splits, test=flat_days([(start, last)]))
+    # Splits may not overlap: the days are read as a test split alone.
+    days = flat_days([(start, last)])
+    splits = replace(config.data.splits, train=[], validation=[], test=days)
     cycle = replace(section, cycle_days=section.cycle_errors, cycle_starts=[])
     return replace(config, data=replace(config.data, splits=splits), assimilation=cycle)
