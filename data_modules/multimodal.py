@@ -150,6 +150,19 @@ class MultimodalDataModule(ReanalysisDataModule):
         fields, mean, time, *known = map(torch.cat, columns)
         return Archive(fields, mean, time, *(None if mask.all() else mask for mask in known))
 
+    def training_days(self) -> Archive:
+        """Return every day of the training period, as windows of one day without backgrounds.
+
+        Raises:
+            UserError: As for `archive`.
+        """
+        source, period = self.archive_source()
+        provider = BackgroundProvider(BackgroundConfig(kind="climatology"), source, 1)
+        cases = window_cases(source.time, period, 1)
+        cache = self._cache if source is self.store else None
+        dataset = WindowDataset(source, cases, 1, complete=True, cache=cache)
+        return packed_archive(ArchiveReader(dataset, provider, source.normaliser()))
+
     def archive_reader(self, split: str = "train", windows: int = 0) -> ArchiveReader:
         """Return a reader of the windows of `archive`, which are read a few at a time.
 

@@ -64,6 +64,7 @@ class ReanalysisDataModule(LightningDataModule):
         arrived_at: Time at which the last batch was on its device (`time.perf_counter`), for
             timing: its normalisation there counts as work, not as waiting for data.
         whole_test: Whether every rank reads the whole test split, see `AssimilationEvaluator`.
+        test_block: Consecutive cases of the test split that one rank reads: the days of a cycle.
 
     Raises:
         UserError: The store, a split or a window is invalid.
@@ -86,6 +87,7 @@ class ReanalysisDataModule(LightningDataModule):
         self._batch_size = batch_size or data.batch_size
         self._test_batch_size = test_batch_size or self._batch_size
         self.whole_test = False
+        self.test_block = 1
         self._cache: MemoryFields | None = None
         self.arrived_at: float | None = None
         self.periods = split_periods(data.splits, data.window)
@@ -226,6 +228,7 @@ class ReanalysisDataModule(LightningDataModule):
             split == "test" and self.whole_test,
             self.data.num_workers,
             self.data.ahead,
+            self.test_block if split == "test" else 1,
         )
 
     def _cases(self, period: Period) -> np.ndarray:

@@ -134,6 +134,7 @@ def stream_loader(
     workers: int = 0,
     ahead: int = 0,
     order: EpochSampler | None = None,
+    together: int = 1,
 ) -> StreamLoader:
     """Return a loader of windows, shared by the ranks.
 
@@ -147,10 +148,12 @@ def stream_loader(
         workers: Number of processes that read; 0 reads in this one.
         ahead: Batches that a thread, or each worker, reads ahead; 0 for none.
         order: Sampler to use instead, of whole batches; it has the ranks already.
+        together: Consecutive windows that one rank reads, where windows are not shuffled.
     """
     trainer = None if whole else module.trainer
     rank, world = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
-    sampler: EpochSampler | ShardSampler = order or ShardSampler(len(dataset), rank, world)
+    sampler: EpochSampler | ShardSampler
+    sampler = order or ShardSampler(len(dataset), rank, world, together)
     if blocks is not None:
         sampler = BlockShuffleSampler(blocks, module.seed, rank, world)
     return StreamLoader(

@@ -20,18 +20,20 @@ __all__ = ["BlockShuffleSampler", "EpochSampler", "ShardSampler", "StretchSample
 
 
 class ShardSampler(Sampler[int]):
-    """Sampler of every `world`-th position from `rank` on, unpadded: each position exactly once.
+    """Sampler of every `world`-th block of positions, unpadded: each position exactly once.
 
-    A shard may be shorter than another by one, or empty.
+    A shard may be shorter than another by one block, or empty.
 
     Args:
         length: Number of positions.
         rank: Rank of this process.
         world: Number of processes.
+        block: Consecutive positions that stay together.
     """
 
-    def __init__(self, length: int, rank: int = 0, world: int = 1) -> None:
-        self._positions = range(rank, length, world)
+    def __init__(self, length: int, rank: int = 0, world: int = 1, block: int = 1) -> None:
+        starts = range(rank * block, length, world * block)
+        self._positions = [p for s in starts for p in range(s, min(s + block, length))]
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._positions)

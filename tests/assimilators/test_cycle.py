@@ -54,6 +54,22 @@ def test_mean_and_variance_of_the_next_background(problem) -> None:
     torch.testing.assert_close(background.variance, expected, rtol=1e-3, atol=1e-4)
 
 
+def test_a_measured_variance_is_that_of_the_next_background(problem) -> None:
+    cycle, first = make(problem, inflation=1.5, measured=True), day(problem, 0)
+    anomalies = torch.randn(1, 6, *problem.shape, generator=torch.Generator().manual_seed(0))
+    cycle.keep(first, ensemble(problem, first, anomalies))
+    background = cycle.prepare(day(problem, 1)).background
+    expected = torch.full_like(background.mean, 1.5 * PERSISTENCE_ERROR)
+    torch.testing.assert_close(background.variance, expected)
+
+
+def test_from_the_climatology_the_first_background_is_not_the_one_it_comes_with(problem) -> None:
+    background = make(problem, from_climatology=True).prepare(day(problem, 0)).background
+    assert background.kind == "climatology"
+    assert bool((background.mean == 0).all())
+    assert bool((background.variance == 1).all())
+
+
 def test_each_member_gives_its_own_next_background_where_asked(problem) -> None:
     first = day(problem, 0)
     anomalies = torch.randn(1, 6, *problem.shape, generator=torch.Generator().manual_seed(0))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 
 from slams.config.checks import check
-from slams.config.loading import load
+from slams.config.loading import load, to_plain
 from slams.config.schema import Config
-from slams.config.time_axis import analysed, at_length
+from slams.config.time_axis import analysed, at_length, error_cycle
 from slams.errors import UserError
+from slams.runs.provenance import run_difference
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
@@ -83,6 +85,84 @@ def test_cycles_that_do_not_fit_are_refused() -> None:
         changed = replace(config, **{section: replace(getattr(config, section), **settings)})
         with pytest.raises(UserError, match=sentence):
             check(changed)
+
+
+def test_several_cycles_take_their_own_days() -> None:
+    """In order of time, wherever they are listed; each process takes whole cycles."""
+    config = cycling()
+    section = replace(
+        config.assimilation, cycle_days=20, cycle_starts=["1984-03-01", "1984-02-10"]
+    )
+    trainer = replace(config.trainer, devices=2)
+    config = replace(config, assimilation=section, trainer=trainer)
+    check(config)
+    expected = ["1984-02-10", "1984-02-29", "1984-03-01", "1984-03-20"]
+    assert analysed(config).data.splits.test == expected
+
+
+def test_starts_and_spin_up_that_do_not_fit_are_refused() -> None:
+    config = cycling()
+    for settings, sentence in (
+        ({"cycle_starts": ["1984-01-01", "1984-02-01"]}, "from 1984-02-01 overlaps with the 60"),
+        ({"cycle_starts": ["1983-01-01"]}, "found 1983-01-01, expected a day of data.splits.test"),
+        ({"cycle_starts": ["1984-06-01"]}, "no more than the 30 days .*1984-06-01 to 1984-06-30"),
+        ({"cycle_starts": ["1 June"]}, "expected a day that exists"),
+        ({"cycle_starts": ["1984-01-01", "1984-01-01"]}, "listed twice"),
+        ({"cycle_spinup": 60}, "less than the 60 days of a cycle"),
+        ({"cycle_errors": 30}, "cycle_errors': found 30, expected 0, or at least 50 days"),
+        (
+            {"cycle_errors": 4000},
+            "no more than the [0-9]+ days of the last piece",
+        ),
+        ({"cycle_start": "analysis"}, "cycle_start': found 'analysis'"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            check(replace(config, assimilation=replace(config.assimilation, **settings)))
+
+
+def test_a_cycle_from_the_climatology_needs_persistence_only_where_it_is_used() -> None:
+    config = cycling()
+    section = replace(config.assimilation, cycle_start="climatology", methods=["climatology"])
+    config = replace(
+        config,
+        assimilation=section,
+        background=replace(config.background, kind="climatology"),
+    )
+    check(config)
+    without = replace(config, data=replace(config.data, lags=[2]))
+    with pytest.raises(UserError, match=r"'data.lags': found .2., expected 1 among them: climat"):
+        check(without)
+    check(replace(without, assimilation=replace(section, methods=["letkf_cycled"])))
+
+
+def test_errors_are_measured_at_the_end_of_the_training_period() -> None:
+    config = cycling()
+    config = replace(config, assimilation=replace(config.assimilation, cycle_errors=100))
+    check(config)
+    measured = error_cycle(config)
+    last = date.fromisoformat(config.data.splits.train[-1])
+    first = last - timedelta(days=99)
+    assert analysed(measured).data.splits.test == [first.isoformat(), last.isoformat()]
+    assert measured.data.splits.train == []  # splits may not overlap
+
+
+def test_members_are_carried_on_in_cycles_only() -> None:
+    config = cycling()
+    section = replace(config.assimilation, methods=["enkf_cycled"])
+    check(replace(config, assimilation=section))
+    section = replace(section, cycle_days=0)
+    with pytest.raises(UserError, match=r"'enkf_cycled' keeps .*assimilation.cycle_days"):
+        check(replace(config, assimilation=section))
+
+
+def test_runs_from_before_the_keys_of_cycles_are_those_of_their_defaults() -> None:
+    usual = to_plain(Config())
+    new = ("cycle_start", "cycle_starts", "cycle_spinup", "enkf_cycled", "letkf_cycled")
+    section = {k: v for k, v in usual["assimilation"].items() if k not in new}
+    older = {**usual, "assimilation": section}
+    assert run_difference("assimilation", older, usual) is None
+    other = {**usual, "assimilation": {**usual["assimilation"], "cycle_spinup": 3}}
+    assert run_difference("assimilation", older, other).key == "assimilation.cycle_spinup"
 
 
 def test_an_analysis_error_needs_persistence() -> None:

@@ -81,3 +81,14 @@ def test_the_start_of_a_cycle_is_left_out() -> None:
     found = drift(table({"settling": errors}))
     assert found["slope"].abs().max() == pytest.approx(0.0, abs=1e-12)
     assert set(found["n"]) == {20}
+
+
+def test_each_cycle_has_its_own_trend() -> None:
+    errors = np.concatenate([np.linspace(1, 2, 30), np.ones(31)])
+    cases = table({"one": errors})
+    cases = cases[cases["date"] != "1984-01-31"]
+    found = drift(cases, ["1984-02-01", "1984-01-01"])
+    rmse = found[(found["level"] == "mean") & (found["metric"] == "rmse")].set_index("cycle")
+    assert rmse.loc["1984-01-01", "slope"] == pytest.approx(2 / 29)
+    assert rmse.loc["1984-02-01", "slope"] == pytest.approx(0.0, abs=1e-12)
+    assert rmse["n"].tolist() == [10, 10]

@@ -51,7 +51,10 @@ class FirstPoints:
         self.latitude, self.longitude = GRID.points[0][:count], GRID.points[1][:count]
 
     def __call__(self, state):
-        return state[..., self.channel, :, :].flatten(-2)[..., : self.count] + self.offset
+        return self.linear(state) + self.offset
+
+    def linear(self, state):
+        return state[..., self.channel, :, :].flatten(-2)[..., : self.count]
 
 
 class Cases(Dataset):

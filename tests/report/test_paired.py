@@ -28,6 +28,22 @@ def test_a_constant_ratio_has_no_interval_to_speak_of() -> None:
     assert compare(0.64 * other, other, "crps", SAMPLING).relative == pytest.approx(-0.36)
 
 
+def test_cycles_are_drawn_as_wholes() -> None:
+    """Two cycles, one where the first method is better by 10 %, one where it is by 30 %."""
+    dates = [f"1984-0{month}-{day:02d}" for month in (1, 6) for day in range(1, 11)]
+    other = pd.DataFrame({"850": np.full(20, 4.0)}, index=dates)
+    this = other * np.repeat([0.9, 0.7], 10)[:, None] ** 2
+    sampling = Sampling.of(
+        {"assimilation": {"cycle_starts": ["1984-06-01", "1984-01-01"], "bootstrap_block": 2}}
+    )
+    found = compare(this, other, "rmse", sampling)
+    assert found.bounds == pytest.approx((-0.3, -0.1))
+    assert estimate(this, "rmse", sampling).bounds == pytest.approx((1.4, 1.8))
+    # In blocks of two days the same errors count as ten times as many.
+    narrow = compare(this, other, "rmse", SAMPLING)
+    assert narrow.upper - narrow.lower < 0.15
+
+
 def test_the_mean_over_levels_is_the_mean_of_their_rmse() -> None:
     this, other = table(np.array([[1.0, 9.0]] * 4)), table(np.array([[4.0, 16.0]] * 4))
     assert compare(this, other, "rmse", SAMPLING).relative == pytest.approx((2 - 3) / 3)

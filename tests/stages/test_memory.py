@@ -72,12 +72,15 @@ def test_every_part_by_hand() -> None:
         "observations": (28 + 8) * 36 + 4 * 20 * 6,
         "denoising": (2 * 3 + 12) * 10 * (16 + 7 * 2),
         "residuals": 0,
+        "forecast": 0,
         "ensembles": 4 * 200 * 8 * (3 + 5 * 4),
     }
     guessed = assimilation_parts(replace(SIZES, fitted_guesses=2))
     assert guessed["first guesses"] == 4 * 200 * 30 * 4
     sampled = assimilation_parts(replace(SIZES, residuals=25, residual_season=12))
     assert sampled["residuals"] == 2 * 200 * 25 + 4 * 200 * 12
+    cycled = replace(SIZES, forecast_days=50, forecast_errors=20, waves=0.5, carried=160)
+    assert assimilation_parts(cycled)["forecast"] == 100 * (50 * (2 + 4) + 4 * 20 + 16 * 160)
 
 
 def test_domains_bound_what_points_take() -> None:

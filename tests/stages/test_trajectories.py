@@ -12,10 +12,10 @@ import torch
 import xarray as xr
 import zarr
 
-from slams.config.schema import Config
+from slams.config.schema import BackgroundConfig, Config
 from slams.modules.base import read_checkpoint
 from slams.report.stored_fields import open_group
-from slams.stages.assimilation import _evaluator_of
+from slams.stages.cycles import cycle_maker
 from tests.stages.commands import copy_stages, slams, study
 from tests.stages.conftest import Study
 
@@ -52,6 +52,35 @@ def cycle(
     )
     assert slams(finished.recipe, "assimilate", *words) == 0
     return runs / "cycle" / "assimilation"
+
+
+@pytest.fixture(scope="module")
+def cycles(tmp_path_factory: pytest.TempPathFactory, finished: Study) -> Path:
+    """Return the run directory of two cycles from the climatology, with members of their own."""
+    runs = tmp_path_factory.mktemp("cycles")
+    methods = "climatology,optimal_interpolation,enkf_cycled,letkf_cycled"
+    words = (
+        f"runs={runs}",
+        "experiment=cycles",
+        "background.kind=climatology",
+        f"assimilation.methods=[{methods}]",
+        "assimilation.cycle_days=10",
+        "assimilation.cycle_starts=[2001-03-29,2001-04-10]",
+        "assimilation.cycle_start=climatology",
+        "assimilation.cycle_spinup=3",
+        "assimilation.cycle_errors=60",
+        "assimilation.modality_study=0",
+        "assimilation.member_forecast.folds=2",
+        "assimilation.member_forecast.gap=1",
+        "assimilation.member_forecast.rows=1",
+        "assimilation.enkf_cycled.ensemble=20",
+        "assimilation.letkf_cycled.ensemble=20",
+        "assimilation.letkf_cycled.static_share=0.2",
+        "assimilation.letkf_cycled.taper=[1.0,0.9]",
+    )
+    assert slams(finished.recipe, "assimilate", "--dry-run", *words) == 0
+    assert slams(finished.recipe, "assimilate", *words) == 0
+    return runs / "cycles" / "assimilation"
 
 
 @pytest.mark.slow
@@ -159,18 +188,37 @@ def test_the_drift_of_a_cycle_is_written_and_shown(cycle: Path) -> None:
     assert "The cycle, day by day" in (cycle / "report" / "index.html").read_text()
 
 
+def test_cycles_from_the_climatology_score_their_days_after_the_spin_up(cycles: Path) -> None:
+    cases = pd.read_parquet(cycles / "cases.parquet")
+    days = [f"2001-04-{day:02d}" for day in (*range(1, 8), *range(13, 20))]
+    assert sorted(cases["date"].unique()) == days
+    drift = pd.read_parquet(cycles / "drift.parquet")
+    assert set(drift["cycle"]) == {"2001-03-29", "2001-04-10"}
+
+
+def test_members_that_are_carried_on_know_more_than_the_climatology(cycles: Path) -> None:
+    """Their spread is not asked about: seventy days of training are another climate."""
+    results = pd.read_parquet(cycles / "results.parquet")
+    rows = results[(results["level"] == "850") & (results["metric"] == "rmse")]
+    rmse = rows.set_index("method")["value"]
+    assert rmse["letkf_cycled"] < 0.9 * rmse["climatology"]
+    assert rmse["enkf_cycled"] < 0.9 * rmse["climatology"]
+    observed = pd.read_parquet(cycles / "observations.parquet")
+    chi2 = observed[observed["quantity"] == "o_minus_b"].groupby("method")["chi2"].mean()
+    assert chi2["letkf_cycled"] < chi2["climatology"]
+
+
 @pytest.mark.parametrize(("error", "members"), [(0.0, True), (0.3, False)])
 def test_members_are_cycled_where_the_networks_know_true_states(
     error: float, members: bool
 ) -> None:
     whole = torch.ones(1, 1, 2, 2)
     data = SimpleNamespace(
-        provider=SimpleNamespace(persistence=(whole, whole)),
+        provider=SimpleNamespace(persistence=(whole, whole), config=BackgroundConfig()),
         normaliser=None,
         superobs=None,
     )
     config = Config()
     config.assimilation.cycle_days = 3
     config.background.analysis_error = error
-    evaluator = _evaluator_of(config, data)
-    assert evaluator.keywords["cycle"]().members is members
+    assert cycle_maker(config, data)(SimpleNamespace()).members is members

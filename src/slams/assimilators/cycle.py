@@ -37,10 +37,11 @@ from torch import Tensor
 from slams.errors import UserError
 from slams.fields import Background, Batch, Ensemble
 from slams.normalisation import Normaliser
+from slams.observations.backgrounds import climatological
 from slams.observations.quality import gross_error_check
 from slams.observations.superobs import Superobs
 
-__all__ = ["Cycle"]
+__all__ = ["Cycle", "accepted", "check_next_day"]
 
 
 @dataclass(eq=False, repr=False)
@@ -56,6 +57,9 @@ class Cycle:
         members: Whether to provide a separate background per member as well, for methods that draw
             members one by one; other methods use mean and variance.
         superobs: Averaging of the observations that this background accepts, or `None`.
+        from_climatology: Whether the first background is the climatology, not that of the case.
+        measured: Whether `variance` is that of the cycle's own backgrounds
+            (`slams.assimilators.own_errors`), which the spread of the analysis does not change.
     """
 
     normaliser: Normaliser
@@ -65,6 +69,8 @@ class Cycle:
     gross_error: float = float("inf")
     members: bool = False
     superobs: Superobs | None = None
+    from_climatology: bool = False
+    measured: bool = False
     _day: float | None = field(default=None, init=False)
     _members: Tensor | None = field(default=None, init=False)
 
@@ -84,7 +90,7 @@ class Cycle:
         self._day, self._members = day, members
 
     def prepare(self, batch: Batch) -> Batch:
-        """Replace the background of a case by the cycled one; the first case keeps its own.
+        """Replace the background of a case by the cycled one; the first case may keep its own.
 
         Args:
             batch: One case of one day.
@@ -93,16 +99,12 @@ class Cycle:
             UserError: The case is not the day after the last analysis.
         """
         if self._day is not None and self._members is not None:
-            day = float(batch.time[0, 0])
-            if round(day - self._day, 6) != 1:
-                raise UserError(
-                    f"assimilation.cycle_days: found {day - self._day:g} days from one case to "
-                    f"the next, expected 1: the test period has a gap"
-                )
+            check_next_day(self._day, batch)
             device = batch.fields.device
             coefficient, variance = self.coefficient.to(device), self.variance.to(device)
             members = coefficient * self._members.to(device)
-            spread = self.inflation * (variance + members.var(dim=1))
+            grown = 0.0 if self.measured else members.var(dim=1)
+            spread = self.inflation * (variance + grown).expand_as(members[:, 0])
             background = Background(
                 members.mean(dim=1),
                 spread,
@@ -110,7 +112,10 @@ class Cycle:
                 members=members if self.members else None,
             )
             batch = replace(batch, background=background)
-        return self._checked(batch)
+        elif self.from_climatology:
+            shape, device = batch.climatology.shape, batch.climatology.device
+            batch = replace(batch, background=climatological(shape, device=device))
+        return accepted(batch, self.normaliser, self.gross_error, self.superobs)
 
     def keep(self, batch: Batch, ensemble: Ensemble) -> None:
         """Store the analysis of a case for the next one.
@@ -124,14 +129,40 @@ class Cycle:
         self._members = (state - batch.climatology.unsqueeze(1)) / normaliser.sd
         self._day = float(batch.time[0, 0])
 
-    def _checked(self, batch: Batch) -> Batch:
-        """Reject observations that contradict the background, and average the others."""
-        background, normaliser = batch.background, self.normaliser.to(batch.fields.device)
-        if background is not None:
-            mean = normaliser.denormalise(background.mean, batch.climatology)
-            sd = background.variance.sqrt() * normaliser.sd
-            accepted = tuple(
-                gross_error_check(o, mean, sd, self.gross_error) for o in batch.observations
-            )
-            batch = replace(batch, observations=accepted)
-        return batch if self.superobs is None else self.superobs(batch, normaliser)
+
+def check_next_day(last: float, batch: Batch) -> None:
+    """Refuse a case that is not of the day after the last one.
+
+    Args:
+        last: The last day, days since 1970-01-01 00 UTC.
+        batch: One case of one day.
+
+    Raises:
+        UserError: Days are missing between them.
+    """
+    day = float(batch.time[0, 0])
+    if round(day - last, 6) != 1:
+        raise UserError(
+            f"assimilation.cycle_days: found {day - last:g} days from one case to the next, "
+            f"expected 1: the test period has a gap"
+        )
+
+
+def accepted(
+    batch: Batch, normaliser: Normaliser, gross_error: float, superobs: Superobs | None
+) -> Batch:
+    """Reject observations that contradict the background of a batch, and average the others.
+
+    Args:
+        batch: The batch, with the background of the cycle.
+        normaliser: Climatology, standard deviations and transforms.
+        gross_error: Limit of the gross-error check.
+        superobs: Averaging of the accepted observations, or `None`.
+    """
+    background, normaliser = batch.background, normaliser.to(batch.fields.device)
+    if background is not None:
+        mean = normaliser.denormalise(background.mean, batch.climatology)
+        sd = background.variance.sqrt() * normaliser.sd
+        kept = tuple(gross_error_check(o, mean, sd, gross_error) for o in batch.observations)
+        batch = replace(batch, observations=kept)
+    return batch if superobs is None else superobs(batch, normaliser)

@@ -34,7 +34,7 @@ class EnKF(EnsembleKalman):
         """Update the ensemble; see `EnsembleKalman.update`."""
         errors, sd = prior.perturbations, observations.variance.sqrt()
         noise = observation_noise(
-            observations, errors.shape[1], self.seed, self.name, prior.case, len(errors), errors
+            observations, prior.days, self.seed, self.name, prior.case, len(errors), errors
         )
         # The innovation of the mean first, then those of the members.
         innovations = torch.cat([prior.innovation[None], centre(noise * sd) - prior.images])

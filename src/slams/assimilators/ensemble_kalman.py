@@ -63,16 +63,19 @@ class PriorEnsemble:
     """Prior of one case.
 
     Attributes:
-        perturbations: `(K, T, C, H, W)` normalised, centred.
+        perturbations: `(K, D, C, H, W)` normalised, centred; the last T of the D days are those of
+            the case, earlier ones are updated with them.
         images: `(K, P)` their observed values, centred.
         innovation: `(P,)` observed values minus the ensemble mean of `H`.
         case: The case, for seeds.
+        days: Days T of the case.
     """
 
     perturbations: Tensor
     images: Tensor
     innovation: Tensor
     case: int
+    days: int
 
 
 @dataclass(eq=False, repr=False)
@@ -113,10 +116,19 @@ class EnsembleKalman(FromBackgroundErrors):
 
     def analyse_case(self, batch: Batch, members: int) -> CaseAnalysis:
         """Analyse one case; `(M, T, C, H, W)` normalised."""
-        mean, perturbations = self.analyse_ensemble(batch)
-        chosen = draw_days(
-            len(perturbations), self.seed, "ensemble_kalman/members", int(batch.case[0]), members
-        )
+        return self.choose(*self.analyse_ensemble(batch), int(batch.case[0]), members)
+
+    def choose(self, mean: Tensor, perturbations: Tensor, case: int, members: int) -> CaseAnalysis:
+        """Choose members among those of an analysis.
+
+        Args:
+            mean: `(T, C, H, W)` analysis, normalised.
+            perturbations: `(K, T, C, H, W)` its perturbations.
+            case: The case, for seeds.
+            members: Number of members `M`.
+        """
+        stream = "ensemble_kalman/members"
+        chosen = draw_days(len(perturbations), self.seed, stream, case, members)
         return CaseAnalysis(mean + centre(perturbations[chosen]), centred=True)
 
     def analyse_ensemble(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -134,20 +146,35 @@ class EnsembleKalman(FromBackgroundErrors):
         size = min(self.ensemble, len(season))
         drawn = draw_days(len(season), self.seed, "ensemble_kalman", case, size)
         prior = self.inflation * self._errors.of(season[drawn], background.variance[0])
+        return self.assimilate(batch, background.mean[0], prior)
+
+    def assimilate(self, batch: Batch, mean: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:
+        """Update a given prior ensemble by the observations of a case.
+
+        Args:
+            batch: One case of T days.
+            mean: `(D, C, H, W)` mean of the prior, normalised; the last T of the D days are those
+                of the case.
+            prior: `(K, D, C, H, W)` its perturbations, centred.
+
+        Returns:
+            The analysis and its perturbations, of the same shapes.
+        """
         observations = stack_observations(batch, 0)
         if len(observations) == 0:
-            return background.mean[0], prior
+            return mean, prior
+        days = batch.climatology.shape[1]
         # Apply H itself to every member, not its linear part, because H may be nonlinear.
-        state = self.normaliser.denormalise(background.mean, batch.climatology)
-        observed = observations.apply(state + prior * self.normaliser.sd)
-        mean = observed.mean(dim=0)
-        images = observed - mean
+        state = self.normaliser.denormalise(mean[None, -days:], batch.climatology)
+        observed = observations.apply(state + prior[:, -days:] * self.normaliser.sd)
+        centre_of_images = observed.mean(dim=0)
+        images = observed - centre_of_images
         observations, innovation = self.gains.gaussian(
-            observations, images, observations.values - mean
+            observations, images, observations.values - centre_of_images
         )
-        ensemble = PriorEnsemble(prior, images, innovation, case)
+        ensemble = PriorEnsemble(prior, images, innovation, int(batch.case[0]), days)
         increment, analysis = self.update(ensemble, observations)
-        return background.mean[0] + increment, relax_to_prior_spread(prior, analysis, self.rtps)
+        return mean + increment, relax_to_prior_spread(prior, analysis, self.rtps)
 
     @abstractmethod
     def update(self, prior: PriorEnsemble, observations: StackedObservations) -> Analysed:
@@ -158,5 +185,5 @@ class EnsembleKalman(FromBackgroundErrors):
             observations: The active observations, with the error variances to use.
 
         Returns:
-            Increment `(T, C, H, W)` of the mean and perturbations `(K, T, C, H, W)`, centred.
+            Increment `(D, C, H, W)` of the mean and perturbations `(K, D, C, H, W)`, centred.
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import Tensor
 
@@ -19,6 +19,9 @@ from slams.linalg.settings import LocalSettings
 from slams.nn.latent_space import IdentitySpace, LatentSpace
 from slams.normalisation import Normaliser
 from slams.runtime.kept_tensors import KeptTensors, MemoryTensors
+
+if TYPE_CHECKING:
+    from slams.assimilators.member_forecast import MemberForecast
 
 __all__ = ["KeptDay", "Materials", "TrainedNetworks"]
 
@@ -49,6 +52,10 @@ class TrainedNetworks(Protocol):
             UserError: The network was not trained, or was trained for other data.
         """
         ...
+
+
+def _no_forecast() -> MemberForecast:
+    raise UserError("no training period to fit a forecast of members to")
 
 
 @dataclass(frozen=True)
@@ -92,6 +99,7 @@ class Materials:
             trained; `None` if there is none.
         kept: Where denoising errors are kept; by default in memory.
         kept_day: Function that reads an analysis that `slams limit` has made.
+        forecast: Function that returns the forecast of members of cycled filters, fitted once.
     """
 
     normaliser: Normaliser
@@ -107,6 +115,7 @@ class Materials:
     unseen: Callable[[], Archive] | None = None
     kept: KeptTensors = field(default_factory=MemoryTensors)
     kept_day: Callable[[date], KeptDay] = _no_kept_day
+    forecast: Callable[[], MemberForecast] = _no_forecast
 
     def settings_of(self, section: str) -> dict[str, Any]:
         """Return the settings of one method as keyword arguments, empty if it has none."""

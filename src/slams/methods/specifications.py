@@ -14,10 +14,12 @@ __all__ = [
     "CLIMATOLOGY",
     "CLIMATOLOGY_GUESS",
     "ENKF",
+    "ENKF_CYCLED",
     "LATENT_3DVAR",
     "LATENT_DIFFUSION",
     "LETKF",
     "LETKF_PERFECT_MODEL",
+    "LETKF_CYCLED",
     "LINEAR_INVERSE_MODEL",
     "OPTIMAL_INTERPOLATION",
     "PIXEL_DIFFUSION",
@@ -29,6 +31,13 @@ __all__ = [
 _FILTER = (
     "{ensemble} members within {season} days of the season, localised with a half-width of "
     "{localisation} km, inflation {inflation}, relaxation to prior spread {rtps}"
+)
+
+# Settings of either cycled filter, for the report.
+_CYCLED = (
+    "{ensemble} members forecast from day to day, localised with a half-width of {localisation} "
+    "km, inflation {inflation}, relaxation to prior spread {rtps}, a share of {static_share} of "
+    "past errors in the covariance"
 )
 
 # The climatological ensemble, without information on the day.
@@ -127,6 +136,30 @@ LETKF_PERFECT_MODEL = MethodSpec(
         "{members} members, localised with a half-width of {localisation} km, relaxation to prior "
         "spread {rtps}"
     ),
+)
+
+# Ensemble Kalman filter whose members are forecast from day to day.
+ENKF_CYCLED = MethodSpec(
+    name="enkf_cycled",
+    label="EnKF (cycled)",
+    build=Deferred("slams.assimilators.cycled_filter", "build_enkf"),
+    style=Style("#f781bf", "1"),
+    order=64,
+    prior="linear forecast",
+    settings=_CYCLED,
+    cycled=True,
+)
+
+# Local ensemble transform Kalman filter whose members are forecast from day to day.
+LETKF_CYCLED = MethodSpec(
+    name="letkf_cycled",
+    label="LETKF (cycled)",
+    build=Deferred("slams.assimilators.cycled_filter", "build_letkf"),
+    style=Style("#3f007d", "2"),
+    order=65,
+    prior="linear forecast",
+    settings=_CYCLED,
+    cycled=True,
 )
 
 # Variational assimilation in the latent space of the VAE.

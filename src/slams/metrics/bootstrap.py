@@ -18,7 +18,7 @@ correlation of 0.6 over 32 dates in blocks of 4 the coverage is 87 % instead of 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 
 import torch
@@ -28,7 +28,7 @@ from slams.errors import UserError
 from slams.metrics.scores import SCORES, score
 from slams.runtime.seeds import generator
 
-__all__ = ["Resamples", "resampled_scores", "student_quantile"]
+__all__ = ["Resamples", "resample_dates", "resampled_scores", "student_quantile"]
 
 _ALPHA = 0.05
 
@@ -103,6 +103,27 @@ class Resamples:
         probabilities = torch.tensor([tail, 1 - tail], dtype=torch.float64)
         lower, upper = torch.nanquantile(resampled, probabilities, dim=0)
         return lower, upper
+
+
+def resample_dates(
+    time: Tensor, block: int, samples: int, seed: int, starts: Sequence[float] = ()
+) -> Resamples:
+    """Draw resamples of dates: in blocks, or of several cycles as wholes.
+
+    Cycles of other seasons and years are independent of one another, days of a cycle are not.
+
+    Args:
+        time: `(N,)` the verifying date of each case, in days.
+        block: Dates per block, where there are fewer than two cycles.
+        samples: Number of resamples.
+        seed: The experiment's seed.
+        starts: First day of each cycle, in order; empty where nothing is cycled.
+    """
+    if len(starts) < 2:
+        return Resamples(time, block, samples, seed)
+    first = torch.tensor(starts, dtype=torch.float64)
+    cycle = torch.searchsorted(first, time.to("cpu", torch.float64).contiguous(), right=True)
+    return Resamples(cycle, 1, samples, seed)
 
 
 def resampled_scores(

@@ -21,7 +21,7 @@ from __future__ import annotations
 __all__ = ["DAY_COLUMNS", "DRIFT_COLUMNS", "LATER_COLUMNS", "TABLE_COLUMNS"]
 
 # Columns that are missing in tables of earlier versions, which can still be read.
-LATER_COLUMNS = ("estimator",)
+LATER_COLUMNS = ("estimator", "cycle")
 
 _RUN = ("method", "setting")
 _PLACE = ("variable", "level")
@@ -41,4 +41,7 @@ TABLE_COLUMNS: dict[str, tuple[str, ...]] = {
     "regions": (*_RUN, "region", *_SCORE),
 }
 DAY_COLUMNS = (*_RUN, "day", "observed", *_SCORE)
-DRIFT_COLUMNS = (*_RUN, *_PLACE, "metric", "mean", "largest", "slope", "lower", "upper", "n")
+DRIFT_COLUMNS = (
+    *(*_RUN, "cycle", *_PLACE, "metric"),
+    *("mean", "largest", "slope", "lower", "upper", "n"),
+)

@@ -12,6 +12,7 @@ in the standard error of the slope and in the degrees of freedom of Student's t 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ import pandas as pd
 from slams.metrics.bootstrap import student_quantile
 from slams.metrics.columns import DRIFT_COLUMNS
 
-__all__ = ["SPIN_UP", "daily", "drift", "trend"]
+__all__ = ["SPIN_UP", "cycle_of", "daily", "day_of_cycle", "drift", "trend"]
 
 # Days after which a cycle no longer depends on its first background.
 SPIN_UP = 20
@@ -47,24 +48,46 @@ def daily(cases: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([rows, over.assign(level="mean")[columns]], ignore_index=True)
 
 
-def drift(cases: pd.DataFrame, spin_up: int = SPIN_UP) -> pd.DataFrame:
-    """Fit the trends of all methods, variables and levels.
+def cycle_of(dates: pd.Series, starts: Sequence[str] = ()) -> pd.Series:
+    """Return the first day of the cycle that each date belongs to.
+
+    Args:
+        dates: ISO dates.
+        starts: First day of each cycle, ISO dates; empty for one cycle from the first date.
+    """
+    first = np.array(sorted(starts) or [dates.min()])
+    place = np.searchsorted(first, dates.to_numpy(str), side="right") - 1
+    return pd.Series(first[np.maximum(place, 0)], index=dates.index, dtype=object)
+
+
+def day_of_cycle(dates: pd.Series, cycles: pd.Series) -> pd.Series:
+    """Return the number of each date's day in its cycle, from 0 on."""
+    return (pd.to_datetime(dates) - pd.to_datetime(cycles)).dt.days
+
+
+def drift(cases: pd.DataFrame, starts: Sequence[str] = (), spin_up: int = SPIN_UP) -> pd.DataFrame:
+    """Fit the trends of all methods, variables and levels, cycle by cycle.
 
     Args:
         cases: The `cases` table of a cycled evaluation.
+        starts: First day of each cycle, see `cycle_of`.
         spin_up: Days excluded at the beginning, or 0 if fewer than ten days would remain.
 
     Returns:
-        Table with columns method, setting, variable, level, metric (`rmse` or `bias`), mean and
-        largest absolute value over the days, slope per day with the bounds of its 95 % interval,
-        number of days.
+        Table with columns method, setting, cycle (its first day), variable, level, metric (`rmse`
+        or `bias`), mean and largest absolute value over the days, slope per day with the bounds
+        of its 95 % interval, number of days.
     """
     found = []
-    for key, rows in daily(cases).groupby(
-        ["method", "setting", "variable", "level", "metric"], sort=False
+    days = daily(cases)
+    days["cycle"] = cycle_of(days["date"], starts)
+    for key, rows in days.groupby(
+        ["method", "setting", "cycle", "variable", "level", "metric"], sort=False
     ):
-        values = rows.sort_values("date")["value"].to_numpy(float)
-        values = values[spin_up:] if len(values) >= spin_up + 10 else values
+        rows = rows.sort_values("date")
+        values = rows["value"].to_numpy(float)
+        later = day_of_cycle(rows["date"], rows["cycle"]).to_numpy() >= spin_up
+        values = values[later] if later.sum() >= 10 else values
         slope, lower, upper = trend(values)
         mean, largest = float(values.mean()), float(np.abs(values).max())
         found.append((*key, mean, largest, slope, lower, upper, len(values)))

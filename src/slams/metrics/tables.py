@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from slams.fields import FieldSpec
-from slams.metrics.bootstrap import Resamples
+from slams.metrics.bootstrap import Resamples, resample_dates
 from slams.metrics.columns import TABLE_COLUMNS
 from slams.metrics.observed_tables import observation_rows, rank_rows, space_rows
 from slams.metrics.records import MethodRecord
@@ -35,6 +35,7 @@ def make_tables(
     block: int,
     samples: int,
     seed: int,
+    starts: Sequence[float] = (),
 ) -> dict[str, pd.DataFrame]:
     """Return the tables of an evaluation.
 
@@ -48,6 +49,7 @@ def make_tables(
         block: Dates per block of the bootstrap.
         samples: Resamples of the bootstrap.
         seed: The experiment's seed.
+        starts: First day of each cycle, see `resample_dates`.
 
     Returns:
         The tables by name.
@@ -55,7 +57,7 @@ def make_tables(
     rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in TABLE_COLUMNS}
     for method, record in records.items():
         # One seed and one set of dates, so that all methods have the same resamples.
-        resamples = Resamples(record.time, block, samples, seed)
+        resamples = resample_dates(record.time, block, samples, seed, starts)
         key = (method, setting)
         found: dict[str, Iterator[tuple[Any, ...]]] = {
             "results": _results(record, means[method], channels, resamples),

@@ -58,9 +58,11 @@ class AssimilationEvaluator(LightningModule):
         done: Number of batches that this rank has evaluated.
         at_work: Name of the method that is running; empty before the first.
         results: The results of this rank, from `setup` on.
+        starts: First day of each cycle, days since 1970-01-01; empty where nothing is cycled.
     """
 
     results: Results
+    starts: Sequence[float] = ()
 
     def __init__(
         self,
@@ -182,8 +184,9 @@ class AssimilationEvaluator(LightningModule):
         if stage == "test":
             # Lightning has already moved the module to the CPU, but NCCL needs GPU tensors.
             self.results.to(self.trainer.strategy.root_device)
+            config = self.config
             self._tables = self.results.collect(
-                self.config.setting, self.config.bootstrap_block, self.config.bootstrap_samples
+                config.setting, config.bootstrap_block, config.bootstrap_samples, self.starts
             )
 
     def tables(self) -> dict[str, pd.DataFrame]:

@@ -143,7 +143,9 @@ class Results(nn.Module):
         self.kept.restore(state["kept"], self.channels, self.grid)
         self.days.restore(state["days"])
 
-    def collect(self, setting: str, block: int, samples: int) -> dict[str, pd.DataFrame] | None:
+    def collect(
+        self, setting: str, block: int, samples: int, starts: Sequence[float] = ()
+    ) -> dict[str, pd.DataFrame] | None:
         """Return the tables of all ranks by name; `None` on other ranks than zero.
 
         Must be called on every rank. Ranks exchange tensors on the device of the sums.
@@ -152,6 +154,7 @@ class Results(nn.Module):
             setting: Name of the setting.
             block: Dates per block of the bootstrap.
             samples: Resamples of the bootstrap.
+            starts: First day of each cycle, which the bootstrap draws as wholes.
 
         Raises:
             UserError: A case was evaluated twice.
@@ -170,7 +173,7 @@ class Results(nn.Module):
         self.kept = KeptCases.merge(kept)
         with Heartbeat("test", _SILENT_SECONDS, "computing the tables"):
             tables = make_tables(
-                records, means, powers, self.channels, setting, block, samples, self.seed
+                records, means, powers, self.channels, setting, block, samples, self.seed, starts
             )
             by_day = DayRecords.merge(days).table(setting, block, samples)
         return {**tables, "days": by_day} if len(by_day) else tables

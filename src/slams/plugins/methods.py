@@ -126,6 +126,8 @@ class MethodSpec(_Spec):
         settings: Its settings in one phrase for the report, with the keys of `section` in braces;
             empty for a method without settings.
         section: Section of `assimilation` with its settings; empty for `name`.
+        cycled: Whether it keeps an ensemble of its own from day to day, so that it exists only in
+            cycles (`assimilation.cycle_days`).
     """
 
     style: Style | None = None
@@ -137,6 +139,7 @@ class MethodSpec(_Spec):
     labels: Mapping[str, str] = field(default_factory=dict)
     settings: str = ""
     section: str = ""
+    cycled: bool = False
 
     @property
     def settings_section(self) -> str:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 import torch
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
-from slams.metrics.drift import SPIN_UP, daily
+from slams.metrics.drift import SPIN_UP, cycle_of, daily, day_of_cycle
 from slams.report.drawing import finish, new_axes
 from slams.report.labels import METRICS, metric_label, temperature_first, variable_label
 from slams.report.paired import by_date, error_by_level
-from slams.report.reading import AssimilationRun
+from slams.report.reading import AssimilationRun, config_value
 from slams.report.section import Panel, Section, new_section
 from slams.report.style import by_method, in_order, method_label, method_style
 from slams.report.tables import SCORES, method_cell, table
@@ -119,18 +118,36 @@ def cycle_drift(run: AssimilationRun) -> Section | None:
     found, days = _mean_temperature(run.drift), _mean_temperature(daily(run.cases))
     if found.empty or days.empty:
         return None
+    if "cycle" not in found:  # tables from before there could be several cycles
+        found = found.assign(cycle=days["date"].min())
+    starts = sorted(found["cycle"].unique())
+    days = days.assign(day=day_of_cycle(days["date"], cycle_of(days["date"], starts)) + 1)
     section = new_section("cycle")
-    section.caption = section.caption.format(spin_up=SPIN_UP)
+    truth = config_value(run.config, "assimilation.cycle_start", "truth") == "truth"
+    section.caption = section.caption.format(
+        spin_up=SPIN_UP,
+        start="comes from the true state" if truth else "is the climatology",
+    )
     for row in found[found["metric"] == "rmse"].itertuples():
         trend = "no trend distinguishable from zero"
         if not row.lower <= 0 <= row.upper:
             trend = f"a trend of {1000 * row.slope:.1f} mK per day"
-        section.findings.append(f"The RMSE of {method_label(row.method)} has {trend}.")
+        where = f" from {row.cycle}" if len(starts) > 1 else ""
+        section.findings.append(f"The RMSE of {method_label(row.method)}{where} has {trend}.")
     section.panels = [_cycle_panel(days[days["metric"] == m], m) for m in ("rmse", "bias")]
-    headings = ("method", "metric", "mean (K)", "largest (K)", "slope (mK / day)", "95 % interval")
+    headings = (
+        "method",
+        "cycle from",
+        "metric",
+        "mean (K)",
+        "largest (K)",
+        "slope (mK / day)",
+        "95 % interval",
+    )
     lines = [
         [
             method_cell(row.method),
+            row.cycle,
             row.metric,
             f"{row.mean:.2f}",
             f"{row.largest:.2f}",
@@ -149,8 +166,8 @@ def _cycle_panel(days: pd.DataFrame, metric: str) -> Panel:
     title = f"{METRICS[metric].name} of temperature over the cycle"
     axes = new_axes(title, 3.3, "day of the cycle", label)
     for method, rows in by_method(days):
-        values = rows.sort_values("date")["value"]
-        axes.plot(np.arange(1, len(rows) + 1), values, **method_style(method).line)
+        values = rows.groupby("day")["value"].mean()  # over cycles
+        axes.plot(values.index, values, **method_style(method).line)
     axes.axvspan(1, SPIN_UP, color="#f2f2f2", linewidth=0)
     if metric == "rmse":
         axes.set_ylim(bottom=0)

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from slams.metrics.bootstrap import Resamples
+from slams.metrics.bootstrap import Resamples, resample_dates
 from slams.report.reading import Estimate, config_value
 
 __all__ = [
@@ -78,11 +79,13 @@ class Sampling:
         block: Consecutive dates in a block.
         samples: Resamples.
         seed: The experiment's seed.
+        starts: First day of each cycle, ISO dates in order; empty where there is at most one.
     """
 
     block: int = 3
     samples: int = 1000
     seed: int = 0
+    starts: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Sampling:
@@ -91,11 +94,15 @@ class Sampling:
             int(config_value(config, "assimilation.bootstrap_block", cls.block)),
             int(config_value(config, "assimilation.bootstrap_samples", cls.samples)),
             int(config_value(config, "seed", cls.seed)),
+            tuple(sorted(config_value(config, "assimilation.cycle_starts", cls.starts))),
         )
 
-    def resamples(self, count: int) -> Resamples:
-        """Draw resamples of the given number of dates in order."""
-        return Resamples(torch.arange(count), self.block, self.samples, self.seed)
+    def resamples(self, dates: pd.Index) -> Resamples:
+        """Draw resamples of dates in order, ISO text."""
+        if len(self.starts) < 2:
+            return Resamples(torch.arange(len(dates)), self.block, self.samples, self.seed)
+        days, starts = (_days(some) for some in (dates, self.starts))
+        return resample_dates(days, self.block, self.samples, self.seed, starts.tolist())
 
 
 def by_date(
@@ -146,7 +153,8 @@ def compare(
     dates = reduce(pd.Index.intersection, (table.index for table in tables)).sort_values()
     levels = reduce(pd.Index.intersection, (table.columns for table in tables))
     values = torch.stack([torch.tensor(t.loc[dates, levels].to_numpy(float)) for t in tables])
-    values = values[:, values.isfinite().all(dim=2).all(dim=0)]
+    complete = values.isfinite().all(dim=2).all(dim=0)
+    values, dates = values[:, complete], dates[complete.numpy()]
     count = values.shape[1]
     if count < 2 or len(levels) == 0:
         return None
@@ -159,7 +167,7 @@ def compare(
         a, b = errors(means)
         return a / b
 
-    resamples = sampling.resamples(count)
+    resamples = sampling.resamples(dates)
     lower, upper = resamples.interval(ratio([resamples.means(one) for one in values]))
     a, b = errors(values)
     return Comparison(
@@ -174,7 +182,12 @@ def compare(
 def estimate(table: pd.DataFrame, metric: str, sampling: Sampling) -> Estimate:
     """Score a table of `by_date`, mean over levels, with its interval."""
     values = torch.tensor(table.to_numpy(float))
-    resamples = sampling.resamples(len(values))
+    resamples = sampling.resamples(table.index)
     lower, upper = resamples.interval(error_by_level(resamples.means(values), metric))
     value = error_by_level(values.nanmean(dim=0), metric)
     return Estimate(float(value), float(lower), float(upper), len(values))
+
+
+def _days(dates: Iterable[str]) -> Tensor:
+    """Return ISO dates as days since 1970-01-01, float64."""
+    return torch.from_numpy(np.array(list(dates), "datetime64[D]").astype(np.float64))

@@ -7,7 +7,7 @@ import functools
 import gc
 import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +16,12 @@ import torch
 
 from data_modules.multimodal import MultimodalDataModule
 from slams.assimilators.base import Assimilator
-from slams.assimilators.cycle import Cycle
+from slams.assimilators.own_errors import OwnErrors
+from slams.calendar.days import day_number
 from slams.cf import day_methods
 from slams.config.schema import Config
+from slams.config.time_axis import cycle_pieces
+from slams.errors import UserError
 from slams.metrics.printing import print_methods
 from slams.modules.callbacks.evaluation_progress import EvaluationProgress
 from slams.modules.callbacks.progress import ProgressLines
@@ -27,7 +30,7 @@ from slams.modules.cycling import CyclingEvaluator
 from slams.modules.evaluator import AssimilationEvaluator
 from slams.modules.trainer import EVALUATION_PRECISION, check_machine, make_trainer
 from slams.observations.superobs import SuperobOperator
-from slams.plugins.methods import Role, in_role
+from slams.plugins.methods import Role, check_method, in_role
 from slams.runs.directory import RunDirectory
 from slams.runs.record import is_finished
 from slams.runtime.heartbeat import Heartbeat
@@ -35,6 +38,7 @@ from slams.runtime.kept_tensors import TensorFiles
 from slams.runtime.ranks import is_rank_zero, say
 from slams.runtime.signals import defer
 from slams.stages.bundle import keep_model
+from slams.stages.cycles import cycle_maker, fit_to_own_errors, one_day_persistence
 from slams.stages.data import analysed_days, withholding
 from slams.stages.headline import log_headline
 from slams.stages.memory import assimilation_memory
@@ -68,6 +72,8 @@ def assimilate(config: Config, dry_run: bool = False, report_after: bool = True)
     with Heartbeat("assimilate", seconds, "opening the training store"):
         datamodule = analysed_days(config)
         datamodule.check_test_days()
+        if config.assimilation.cycle_days:
+            _check_cycle(config, datamodule)
     for name, operator in datamodule.operators().items():
         if isinstance(operator, SuperobOperator):
             say(
@@ -76,6 +82,8 @@ def assimilate(config: Config, dry_run: bool = False, report_after: bool = True)
             )
     requests = [data_request(one, "assimilation", datamodule) for one in settings]
     path = requests[0].path
+
+    own: dict[str, OwnErrors] = {}
 
     @functools.cache
     def methods() -> list[Assimilator]:
@@ -91,7 +99,10 @@ def assimilate(config: Config, dry_run: bool = False, report_after: bool = True)
         with Heartbeat("assimilate", seconds) as heartbeat:
             names = config.assimilation.methods
             kept = TensorFiles(error_directory(config), writes=not dry_run)
-            return make_methods(config, names, datamodule, heartbeat.note, kept=kept)
+            made = make_methods(config, names, datamodule, heartbeat.note, kept=kept)
+            if config.assimilation.cycle_errors:
+                own.update(fit_to_own_errors(config, made, heartbeat.note))
+            return made
 
     if dry_run:
         _dry_run(config, methods(), datamodule)
@@ -102,7 +113,7 @@ def assimilate(config: Config, dry_run: bool = False, report_after: bool = True)
     if config.resume == "overwrite" or not all(is_finished(r.path) for r in requests):
         methods()  # before any directory is made, in case a method refuses
     for one, request in zip(settings, requests, strict=True):
-        run_stage(one, request, functools.partial(_evaluate, one, config, methods))
+        run_stage(one, request, functools.partial(_evaluate, one, config, methods, own))
         # A Trainer and its data refer to each other: free the cached fields of this setting now.
         gc.collect()
     if is_rank_zero() and report_after:
@@ -146,13 +157,15 @@ def _evaluate(
     config: Config,
     everything: Config,
     methods: Callable[[], Sequence[Assimilator]],
+    own: Mapping[str, OwnErrors],
     run: RunDirectory,
     tracker: Tracker,
 ) -> None:
     """Score one setting; observations that it does not use are withheld from all methods."""
     data = withholding(config, everything)
-    evaluator = _evaluator_of(config, data)(
-        [m for m in methods() if m.name in config.assimilation.methods],
+    used = [m for m in methods() if m.name in config.assimilation.methods]
+    evaluator = _evaluator_of(config, data, own)(
+        used,
         config.assimilation,
         data.normaliser,
         data.grid,
@@ -165,8 +178,8 @@ def _evaluate(
     data.whole_test = len(data.splits["test"]) < world and not config.assimilation.cycle_days
     evaluator.share_members = data.whole_test
     evaluator.keep_in = run.progress / "cases"
-    # Ranks that share members run in step, and cycles hold states: both start from the beginning.
-    alone = not data.whole_test and not config.assimilation.cycle_days
+    # Ranks that share members run in step: they start from the beginning.
+    alone = not data.whole_test
     progress = EvaluationProgress(run.progress)
     summary = RunSummary()
     trainer = make_trainer(
@@ -205,26 +218,30 @@ def _evaluate(
 
 
 def _evaluator_of(
-    config: Config, data: MultimodalDataModule
+    config: Config, data: MultimodalDataModule, own: Mapping[str, OwnErrors]
 ) -> Callable[..., AssimilationEvaluator]:
     """Choose how methods are evaluated: date by date, or cycled from day to day."""
     if not config.assimilation.cycle_days:
         return AssimilationEvaluator
-    coefficient, variance = data.provider.persistence
+    starts = [float(day_number(first)) for first, _ in cycle_pieces(config)]
+    return functools.partial(CyclingEvaluator, cycle=cycle_maker(config, data, own), starts=starts)
 
-    def cycle() -> Cycle:
-        return Cycle(
-            data.normaliser,
-            coefficient[0],
-            variance[0],
-            config.assimilation.cycle_inflation,
-            config.observations.gross_error,
-            # Networks that were trained with previous true states take states, not means.
-            members=config.background.analysis_error == 0,
-            superobs=data.superobs,
+
+def _check_cycle(config: Config, data: MultimodalDataModule) -> None:
+    """Refuse cycles whose days or persistence the training store lacks.
+
+    Raises:
+        UserError: A day is missing, or no persistence of one day is fitted.
+    """
+    section, found = config.assimilation, len(data.splits["test"])
+    expected = section.cycle_days * len(cycle_pieces(config))
+    if found != expected:
+        raise UserError(
+            f"assimilation.cycle_days: found {found} days with a background in training store "
+            f"{data.store.path}, expected the {expected} days of the cycles"
         )
-
-    return functools.partial(CyclingEvaluator, cycle=cycle)
+    if not all(check_method(name)[0].cycled for name in section.methods):
+        one_day_persistence(data)
 
 
 def _flat(results: pd.DataFrame) -> dict[str, float]:
@@ -246,10 +263,12 @@ def _dry_run(
         if observations.count is not None:
             active += f" superobservations, of {int(observations.count.sum())} reports"
         say(f"  {observations.name}: {active}")
+    make = cycle_maker(config, datamodule) if config.assimilation.cycle_days else None
     for method in methods:
         started = time.perf_counter()
         with torch.no_grad():
-            ensemble = method.analyse(batch, 2)
+            prepared = batch if make is None else make(method).prepare(batch)
+            ensemble = method.analyse(prepared, 2)
         seconds = time.perf_counter() - started
         say(f"{method.name}: members {tuple(ensemble.members.shape)}, {seconds:.1f} s")
     say_times(methods)

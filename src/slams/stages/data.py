@@ -120,6 +120,7 @@ def withholding(setting: Config, everything: Config) -> WithholdingDataModule:
     data.used = setting.observations.use
     # A cycle compares observations with its own background, and averages them after that.
     data.averages = not setting.assimilation.cycle_days
+    data.test_block = setting.assimilation.cycle_days or 1
     return data
 
 

@@ -12,6 +12,8 @@ observed points in use on a grid of G points, ensembles of M members (bytes)
     observations  (4 + 3 x 8) P^2 + 4 n P      matrices of the largest method's case, and images
     denoising     2 L S (F + Q) + 12 S (F + Q) errors of L measured levels, on disk; of one level
     residuals     2 V S' + 4 V n'              decoding errors of S' days; of a case's n' days
+    forecast      of cycled filters: 16-bit days and Fourier coefficients of the training period,
+                  errors, and four times the trajectories of the members
     ensembles     4 V M per kept case and method; 5 of the batch that is scored
 
 Where a case is analysed domain by domain (`slams.linalg.gain`), matrices are those of its D
@@ -58,6 +60,7 @@ _MOST_KEPT, _TEMPORARY = 2**29, 10 * 2**25
 # Surface of the Earth (km2).
 _EARTH = 5.1e8
 _ERRORS = ("optimal_interpolation", "3dvar", "enkf", "letkf")
+_CYCLED = ("enkf_cycled", "letkf_cycled")
 _LATENT = ("latent_3dvar", "latent_diffusion")
 
 _REMEDIES = {
@@ -68,6 +71,7 @@ _REMEDIES = {
     "observations": "observe fewer points: observations.stations.count, .satellite.footprint",
     "denoising": "lower assimilation.guidance.archive",
     "residuals": "lower assimilation.residual.archive, or set assimilation.residual.sample=false",
+    "forecast": "lower assimilation.member_forecast.archive or .waves, or data.splits.train",
     "ensembles": "lower assimilation.keep_cases, .members or .batch_size",
 }
 
@@ -102,6 +106,10 @@ class AssimilationSizes:
         limit: Most observations that a domain uses.
         residuals: Days with decoding errors; 0 where no residual is sampled.
         residual_season: Those of them that a case uses.
+        forecast_days: Training days that the forecast of cycled filters is fitted to; 0 without.
+        forecast_errors: Errors of it that are kept.
+        waves: Fourier coefficients of a row that it keeps, as a share of the row's values.
+        carried: States that a cycled filter carries from day to day.
     """
 
     day: int
@@ -129,6 +137,10 @@ class AssimilationSizes:
     limit: int = 0
     residuals: int = 0
     residual_season: int = 0
+    forecast_days: int = 0
+    forecast_errors: int = 0
+    waves: float = 0.0
+    carried: int = 0
 
 
 def covariance_bytes(points: int, domains: int, limit: int) -> int:
@@ -163,6 +175,9 @@ def assimilation_parts(sizes: AssimilationSizes) -> dict[str, int]:
         "observations": (covariance_bytes(s.observed, s.domains, s.limit) + images) * s.solves,
         "denoising": denoising,
         "residuals": values * (2 * s.residuals + 4 * s.residual_season),
+        "forecast": int(
+            s.day * (s.forecast_days * (2 + 8 * s.waves) + 4 * s.forecast_errors + 16 * s.carried)
+        ),
         "ensembles": 4 * values * s.members * (s.kept + _SCORING * s.batch),
     }
 
@@ -222,6 +237,8 @@ def assimilation_sizes(config: Config, shape: StoreShape) -> AssimilationSizes:
     own = {name: _section_of(config, name) for name in methods if name in _ERRORS}
     observed = round(used * observed_days)
     is_local = observed > section.local.above
+    filters = [name for name in methods if name in _CYCLED]
+    forecast, trained = section.member_forecast, archive_positions(pieces, 1, 0, 0)
     cases = data.test_cases or section.batch_size + max(section.keep_cases, 0)
     return AssimilationSizes(
         day=shape.day,
@@ -235,7 +252,7 @@ def assimilation_sizes(config: Config, shape: StoreShape) -> AssimilationSizes:
         fitted_guesses=len(guesses),
         latents=data.days * config.vae.latent_channels * latent_points if latent else 0,
         latent_points=latent_points,
-        solves=bool(own or latent),
+        solves=bool(own or latent or filters),
         levels=section.sampler.steps if errors else 0,
         measured=section.guidance.error_levels or section.sampler.steps,
         denoised=min(section.guidance.archive, len(first)) + (_UNSEEN if unseen else 0),
@@ -249,6 +266,10 @@ def assimilation_sizes(config: Config, shape: StoreShape) -> AssimilationSizes:
         limit=section.local.observations,
         residuals=len(decoded) + (_UNSEEN if decoded and unseen else 0),
         residual_season=_season(config, decoded, section.residual),
+        forecast_days=len(trained) if filters else 0,
+        forecast_errors=min(forecast.archive, len(trained)) if filters else 0,
+        waves=min(forecast.waves, shape.columns // 2 + 1) / shape.columns,
+        carried=sum(getattr(section, name).ensemble for name in filters) * forecast.past,
     )
 
 

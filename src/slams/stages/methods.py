@@ -13,6 +13,8 @@ from slams.assimilators.base import Archive, Assimilator
 from slams.assimilators.degraded_backgrounds import degrade
 from slams.assimilators.first_guess import FirstGuess, OnFirstGuess
 from slams.assimilators.materials import Materials, TrainedNetworks
+from slams.assimilators.member_forecast import MemberForecast
+from slams.assimilators.zonal_regression import ZonalRegression
 from slams.config.schema import Config
 from slams.diffusion.sampling import noise_levels
 from slams.errors import UserError
@@ -30,6 +32,7 @@ def _materials(
     data: MultimodalDataModule,
     networks: TrainedNetworks | None,
     kept: KeptTensors | None,
+    note: Callable[[str], None],
 ) -> Materials:
     """Collect what the methods of a recipe are built from."""
     section = config.assimilation
@@ -37,6 +40,10 @@ def _materials(
     def archive(split: str) -> Archive:
         packed = data.archive(section.archive_days, split=split, as_packed=True)
         return degrade(packed, config.background.analysis_error)
+
+    @functools.cache
+    def forecast() -> MemberForecast:
+        return ZonalRegression(data.training_days(), note=note, **asdict(section.member_forecast))
 
     unseen = None
     if config.data.splits.validation:
@@ -56,6 +63,7 @@ def _materials(
         unseen=unseen,
         kept=kept or MemoryTensors(),
         kept_day=functools.partial(read_day, Path(section.letkf_perfect_model.analyses)),
+        forecast=forecast,
     )
 
 
@@ -80,7 +88,7 @@ def make_methods(
     Raises:
         UserError: A method is unknown, or its trained stages are missing.
     """
-    materials = _materials(config, datamodule, networks, kept)
+    materials = _materials(config, datamodule, networks, kept, note)
     note("reading the training period")
     archive = materials.archive("train")
     first_guesses: dict[str, FirstGuess] = {}

@@ -20,6 +20,12 @@ def test_shards_hold_each_position_exactly_once(length, world):
         assert shards == [[0, 2, 4, 6], [1, 3, 5]]
 
 
+def test_blocks_of_a_shard_stay_together():
+    shards = [list(ShardSampler(14, rank, 2, block=4)) for rank in range(2)]
+    assert shards == [[0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 6, 7, 12, 13]]
+    assert list(ShardSampler(4, 1, 2, block=4)) == []
+
+
 def sampler(**changes) -> BlockShuffleSampler:
     settings = {"blocks": np.arange(100) // 16, "seed": 3, "buffer": 2, **changes}
     return BlockShuffleSampler(**settings)

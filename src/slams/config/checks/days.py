@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from slams.config.checks.rules import check_that
 from slams.config.schema import Config
-from slams.config.time_axis import first_test_piece
+from slams.config.time_axis import FEWEST_ERROR_DAYS, SPIN_UP, cycle_pieces, error_cycle
 from slams.errors import UserError
+from slams.plugins.methods import check_method
 
 __all__ = ["check_days"]
 
@@ -40,23 +41,53 @@ def check_days(config: Config) -> None:
 
 def _check_cycle(config: Config) -> None:
     where, background = "with assimilation.cycle_days", config.background
-    first, last = first_test_piece(config)
-    days = (last - first).days + 1
-    why = f"no more than the {days} days of data.splits.test ({first} to {last})"
-    key = "assimilation.cycle_days"
-    check_that(config.assimilation.cycle_days <= days, config, key, why)
-    if background.kind != "damped_persistence" or background.lag != 1:
+    section = config.assimilation
+    cycles = len(cycle_pieces(config))
+    scored = section.cycle_spinup < section.cycle_days
+    why = f"less than the {section.cycle_days} days of a cycle (assimilation.cycle_days)"
+    check_that(scored, config, "assimilation.cycle_spinup", why)
+    if section.cycle_errors:
+        _check_errors(config)
+    persistent = background.kind == "damped_persistence" and background.lag == 1
+    if section.cycle_start == "climatology" and background.kind == "climatology":
+        _check_persistence(config)
+    elif not persistent:
         raise UserError(
             f"key 'background.kind': found {background.kind} with a lag of {background.lag} days "
-            f"{where}, expected damped_persistence of 1 day: the analysis of a day is the "
-            f"background of the next"
+            f"{where}, expected damped_persistence of 1 day, or climatology where "
+            f"assimilation.cycle_start is climatology: the analysis of a day is the background "
+            f"of the next"
         )
     expected = {
         "background.recentre_days": (background.recentre_days, 0),
         "data.window": (config.data.days, 1),
-        "assimilation.modality_study": (config.assimilation.modality_study, 0),
-        "trainer.devices": (config.trainer.devices * config.trainer.num_nodes, 1),
+        "assimilation.modality_study": (section.modality_study, 0),
     }
     for key, (found, only) in expected.items():
         if found != only:
             raise UserError(f"key {key!r}: found {found} {where}, expected {only}")
+    processes = config.trainer.devices * config.trainer.num_nodes
+    if processes > cycles:
+        raise UserError(
+            f"key 'trainer.devices': found {processes} processes {where}, expected no more than "
+            f"the number of cycles, {cycles}: each process takes whole cycles"
+        )
+
+
+def _check_errors(config: Config) -> None:
+    """Refuse too few days for measuring the errors of a cycle, and more than there are."""
+    why = f"0, or at least {FEWEST_ERROR_DAYS} days, of which the first {SPIN_UP} do not count"
+    enough = config.assimilation.cycle_errors >= FEWEST_ERROR_DAYS
+    check_that(enough, config, "assimilation.cycle_errors", why)
+    if config.data.splits.train:
+        error_cycle(config)
+
+
+def _check_persistence(config: Config) -> None:
+    """Refuse methods that are cycled by persistence where no persistence of one day is fitted."""
+    persistent = [n for n in config.assimilation.methods if not check_method(n)[0].cycled]
+    if persistent and 1 not in config.data.lags:
+        raise UserError(
+            f"key 'data.lags': found {config.data.lags}, expected 1 among them: "
+            f"{persistent[0]} is cycled by persistence of one day"
+        )

@@ -205,7 +205,12 @@ def _check_methods(config: Config) -> None:
     """Refuse first guesses that have no background, and options of methods that are not used."""
     section = config.assimilation
     for name in section.methods:
-        _, first_guess = check_method(name)
+        spec, first_guess = check_method(name)
+        if spec.cycled and not section.cycle_days:
+            raise UserError(
+                f"key 'assimilation.methods': {name!r} keeps its members from day to day, "
+                f"expected assimilation.cycle_days of more than 0"
+            )
         of_background = first_guess is not None and first_guess.knows is not Knows.NOTHING
         if of_background and config.background.kind == "climatology":
             raise UserError(

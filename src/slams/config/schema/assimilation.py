@@ -13,6 +13,7 @@ from slams.plugins.keys import (
     NOT_NEGATIVE,
     POSITIVE,
     PROBABILITY,
+    SHARE,
     at_least,
     each,
     key,
@@ -24,9 +25,11 @@ from slams.variables import UNITS
 
 __all__ = [
     "AssimilationConfig",
+    "CycledFilterConfig",
     "EnsembleKalmanConfig",
     "Latent3DVarConfig",
     "LinearInverseModelConfig",
+    "MemberForecastConfig",
     "OptimalInterpolationConfig",
     "PerfectModelConfig",
     "PixelDiffusionConfig",
@@ -148,6 +151,50 @@ class PerfectModelConfig:
 
 
 @dataclass
+class CycledFilterConfig:
+    """A filter whose members are forecast from day to day (`enkf_cycled` or `letkf_cycled`)."""
+
+    # Members that are carried from day to day; of them, `assimilation.members` are given as the
+    # analysis.
+    ensemble: int = key(80, at_least(2))
+    # Gaspari-Cohn half-width (km): of covariances (`enkf_cycled`), of observation error
+    # (`letkf_cycled`).
+    localisation: float = key(1500.0, POSITIVE)
+    # Days from the verifying day of year within which past errors of the forecast are drawn.
+    season: int = key(75, at_least(1))
+    # Factor on the perturbations of the forecast.
+    inflation: float = key(1.0, POSITIVE)
+    # Share of the spread lost by the update that is given back (relaxation to prior spread).
+    rtps: float = key(0.5, PROBABILITY)
+    # Share of the covariance that is that of past errors of the forecast, not of the members.
+    static_share: float = key(0.0, SHARE)
+    # Factor on the update of each pressure level, from the highest pressure to the lowest; empty
+    # for 1.
+    taper: list[float] = key([], each(PROBABILITY))
+
+
+@dataclass
+class MemberForecastConfig:
+    """The forecast of the members of `enkf_cycled` and `letkf_cycled`: a zonal regression."""
+
+    # Days that the next one is forecast from.
+    past: int = key(2, at_least(1))
+    # Rows to either side whose states are predictors.
+    rows: int = key(2, at_least(0))
+    # Number of zonal wavenumbers that are forecast, from 0 on.
+    waves: int = key(32, at_least(1))
+    # Penalties, as variances of white noise in the predictors (shares of the climatology's): the
+    # first is used with which forecasts of forecasts do not grow.
+    ridges: list[float] = key([0.1, 0.2, 0.4, 0.8], _PENALTIES)
+    # Blocks of the cross-validation.
+    folds: int = key(5, at_least(2))
+    # Days at the ends of a block that are left out of it.
+    gap: int = key(10, at_least(0))
+    # Largest number of training days whose errors are kept, evenly spaced.
+    archive: int = key(1500, at_least(2))
+
+
+@dataclass
 class LinearInverseModelConfig:
     """The first guess `linear_inverse_model`: penalised regression on EOFs of the background."""
 
@@ -210,6 +257,9 @@ class AssimilationConfig:
         default_factory=lambda: EnsembleKalmanConfig(ensemble=160, localisation=1500.0)
     )
     letkf_perfect_model: PerfectModelConfig = field(default_factory=PerfectModelConfig)
+    enkf_cycled: CycledFilterConfig = field(default_factory=CycledFilterConfig)
+    letkf_cycled: CycledFilterConfig = field(default_factory=CycledFilterConfig)
+    member_forecast: MemberForecastConfig = field(default_factory=MemberForecastConfig)
     linear_inverse_model: LinearInverseModelConfig = field(
         default_factory=LinearInverseModelConfig
     )
@@ -224,9 +274,22 @@ class AssimilationConfig:
     bootstrap_block: int = key(3, at_least(1))
     # Resamples of the block bootstrap; more of them make the ends of the intervals less random.
     bootstrap_samples: int = key(1000, at_least(1))
-    # Consecutive days over which each method is cycled from the first test day: its analysis of a
-    # day gives its background of the next, by persistence; 0 for separate test dates.
+    # Consecutive days over which each method is cycled: its analysis of a day gives its background
+    # of the next, by persistence or, where the method has one, by a forecast of its own; 0 for
+    # separate test dates.
     cycle_days: int = key(0, at_least(0))
+    # First days of independent cycles, each of `cycle_days` days in a piece of the test split, as
+    # ISO dates; empty for one cycle from the first test day.
+    cycle_starts: list[str] = key([], DISTINCT)
+    # Background of the first day of a cycle: `truth` persists from the true state of the day
+    # before, `climatology` never sees the truth.
+    cycle_start: str = key("truth", one_of("truth", "climatology"))
+    # Days at the start of each cycle that are analysed but not scored.
+    cycle_spinup: int = key(0, at_least(0))
+    # Days at the end of the training period over which methods with covariances of past background
+    # errors are cycled first: the errors of the backgrounds that they then have replace those of
+    # backgrounds from the true state, and the damping is fitted to their analyses. 0 for none.
+    cycle_errors: int = key(0, at_least(0))
     # Factor on the error variance of a cycled background.
     cycle_inflation: float = key(1.0, POSITIVE)
     # Cases whose ensembles are kept in analysis.zarr, from the first test date; -1 for all.
