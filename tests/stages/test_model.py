@@ -176,7 +176,7 @@ def test_given_inputs_and_a_store_lead_to_the_same_analysis(
 ) -> None:
     """One analysis, two doors: observations drawn from the store, and the same in a table.
 
-    Noise is drawn for every station of a network, and a table has those only that report: where
+    Noise is drawn for every station of a network, and a table has only those that report: where
     observations are perturbed (the residual of the decoder), members are other draws.
     """
     model = package.load(bundle)
