@@ -5,8 +5,8 @@ and `slams.assimilators.forecast_filter` updates them by the observations that `
 draws for the same recipe. The truth is used for the printed scores alone. The analyses are kept as
 files, which the method `letkf_perfect_model` reads.
 
-The members start as different weather of the right season: days of the training period, no two of
-which need be alike, take the place of the state of one run from rest.
+The members start as different weather of the right season: one run from rest is moved, once per
+member, to a day of the training period.
 """
 
 from __future__ import annotations
@@ -26,10 +26,8 @@ from torch import Tensor
 from data_modules.multimodal import MultimodalDataModule
 from data_modules.nature_run import speedy
 from data_modules.nature_run.period import Period
-from data_modules.store.training_store import TrainingStore
 from slams.assimilators.forecast_filter import ForecastFilter, Members
 from slams.assimilators.materials import KeptDay
-from slams.assimilators.season import season_days
 from slams.calendar.days import day_of
 from slams.config.loading import to_plain
 from slams.config.schema import Config
@@ -41,13 +39,12 @@ from slams.runtime.ranks import say
 from slams.runtime.signals import defer
 from slams.stages.data import analysed_days
 from slams.stages.limit_files import START, CycleFiles, DayScores, print_levels
+from slams.stages.limit_starts import Starts
 
 __all__ = ["MemberModel", "limit"]
 
 # Settings that change where the cycle is kept, but not its numbers.
 _PLACE = ("analyses",)
-# Members start from training days at most so many days from the first day's day of year.
-_SEASON = 15.0
 
 
 class MemberModel(Protocol):
@@ -119,7 +116,7 @@ def limit(config: Config, dry_run: bool = False) -> Path:
         f"{settings.members} members of jcm {versions['jcm']} (T{settings.truncation}), cycled "
         f"over {days} days from {first}, to {path}; before, {settings.spinup_days} days of one"
     )
-    starts = _Starts(data, settings.members)
+    starts = Starts(data, settings.members)
     if dry_run:
         return path
     identity = {
@@ -146,53 +143,6 @@ def limit(config: Config, dry_run: bool = False) -> Path:
     return path
 
 
-class _Starts:
-    """Training days of the season of the first day, evenly spaced among them: one per member.
-
-    Args:
-        data: The recipe's data.
-        members: Number of members.
-
-    Raises:
-        UserError: There are fewer training days than members.
-    """
-
-    def __init__(self, data: MultimodalDataModule, members: int) -> None:
-        source, period = data.archive_source()
-        # A recipe may analyse fewer channels than are known of a day.
-        self._store = TrainingStore.open(source.path)
-        first = float(data.store.time[data.splits["test"][0]])
-        train = np.flatnonzero(period.contains(self._store.time))
-        times = torch.from_numpy(self._store.time[train])
-        season = train[season_days(times, first, _SEASON, minimum=members).numpy()]
-        if len(season) < members:
-            raise UserError(
-                f"key 'assimilation.letkf_perfect_model.members': found {members}, expected at "
-                f"most {len(season)}: members start from days of data.splits.train"
-            )
-        self._rows = season[np.linspace(0, len(season) - 1, members).round().astype(int)]
-
-    @property
-    def days(self) -> list[str]:
-        """Return the day that each member starts from, as ISO dates."""
-        return [str(day_of(float(time))) for time in self._store.time[self._rows]]
-
-    def weather(self, member: int) -> dict[str, xr.DataArray]:
-        """Return the fields by variable of the day that a member starts from."""
-        values = self._store.read([int(self._rows[member])])[0]
-        channels = self._store.channels
-        found = {}
-        for name in dict.fromkeys(channel.variable for channel in channels):
-            at = [i for i, channel in enumerate(channels) if channel.variable == name]
-            levels = [channels[i].level for i in at]
-            if levels == [None]:
-                found[name] = xr.DataArray(values[at[0]], dims=("latitude", "longitude"))
-            else:
-                dims = ("level", "latitude", "longitude")
-                found[name] = xr.DataArray(values[at], {"level": levels}, dims)
-        return found
-
-
 class _Cycle:
     """The cycle of one recipe.
 
@@ -204,7 +154,7 @@ class _Cycle:
     """
 
     def __init__(
-        self, config: Config, data: MultimodalDataModule, files: CycleFiles, starts: _Starts
+        self, config: Config, data: MultimodalDataModule, files: CycleFiles, starts: Starts
     ) -> None:
         self._settings = config.assimilation.letkf_perfect_model
         self._seed, self._data, self._files, self._starts = config.seed, data, files, starts
