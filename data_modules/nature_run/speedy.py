@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,7 +20,7 @@ import numpy as np
 import xarray as xr
 
 from data_modules.nature_run.fields import run_fields
-from data_modules.nature_run.layout import PIECE_STEPS
+from data_modules.nature_run.layout import PIECE_STEPS, to_pressure_levels
 from data_modules.nature_run.period import Period
 from slams.errors import UserError, install_extra
 
@@ -37,8 +37,16 @@ __all__ = [
 
 LAYERS = 8
 STEP_MINUTES = 30.0
-# Fields of the model's state on its levels, by their names in jcm.
-_PROGNOSTIC = ("u_wind", "v_wind", "temperature", "specific_humidity")
+# Fields of the model's state on its levels: their names in jcm and in a nature run.
+_PROGNOSTIC = {
+    "u_wind": "u_component_of_wind",
+    "v_wind": "v_component_of_wind",
+    "temperature": "temperature",
+    "specific_humidity": "specific_humidity",
+}
+# A level of the model above the uppermost pressure level is extrapolated if it is within this
+# factor of its pressure: sigma .025 from 30 hPa, but not the dry levels from humidity at 500 hPa.
+_REACH = 0.8
 # Packages that determine the numbers: physics, dynamics, and the compiler.
 _PACKAGES = ("jcm", "dinosaur", "jax", "jaxlib")
 # In the directory of jcm's boundary conditions.
@@ -154,7 +162,7 @@ class SpeedyModel:
     @property
     def temperature(self) -> slice:
         """Return which of `fields` are temperature."""
-        first = LAYERS * _PROGNOSTIC.index("temperature")
+        first = LAYERS * list(_PROGNOSTIC).index("temperature")
         return slice(first, first + LAYERS)
 
     @property
@@ -194,6 +202,34 @@ class SpeedyModel:
             time=clock.time,
             step=clock.step,
         )
+
+    def move_to_day(self, day: Mapping[str, xr.DataArray]) -> None:
+        """Change the present state to the weather of a day that is known on pressure levels.
+
+        The fields are interpolated to the model's levels, linearly in log-pressure, and the value
+        of the outermost pressure level is used beyond it. What the day does not have stays as it
+        is: variables, and levels of the model far above its uppermost level.
+
+        Args:
+            day: Fields by their names in a nature run, those on at least two levels with dims
+                (level, latitude, longitude), latitude from north to south; others are ignored,
+                except for `surface_pressure` (Pa).
+        """
+        fields = self.fields.copy()
+        if "surface_pressure" in day:
+            fields[-1] = np.log(day["surface_pressure"].values / 1e5)
+        sigma = np.asarray(self._model.coords.vertical.centers)
+        for number, name in enumerate(_PROGNOSTIC.values()):
+            if name not in day or day[name].sizes["level"] < 2:
+                continue
+            levels = day[name]["level"].values / 1000.0
+            reached = np.flatnonzero(sigma > _REACH * levels.min())
+            # The levels change places: log(sigma ps) is looked up among logarithms of pressure.
+            found = to_pressure_levels(
+                day[name].values[None], levels, np.exp(-fields[-1:]), sigma[reached]
+            )
+            fields[LAYERS * number + reached] = found[0]
+        self.move_to(fields)
 
     def _on_grid(self, fields: np.ndarray) -> Any:
         """Return `fields` as jcm holds a state on its grid."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -19,6 +20,8 @@ import torch
 import xarray as xr
 
 from data_modules.nature_run import speedy
+from data_modules.store.training_store import TrainingStore
+from slams.calendar.days import day_of
 from slams.config.schema import Config
 from slams.errors import UserError
 from slams.runtime.files import load_tensors
@@ -59,11 +62,13 @@ class StillAir:
     def move_to(self, fields: np.ndarray) -> None:
         self.state = fields.astype(np.float32)
 
+    def move_to_day(self, day: Mapping[str, xr.DataArray]) -> None:
+        assert day["temperature"].dims == ("level", "latitude", "longitude")
+        assert day["total_precipitation_24hr"].dims == ("latitude", "longitude")
+        self.state[2] = day["temperature"].sel(level=850) - 280
+
     def run_days(self, days: int) -> None:
-        for _ in range(days):  # noise becomes smooth
-            self.state = (
-                np.roll(self.state, 1, -1) + 2 * self.state + np.roll(self.state, -1, -1)
-            ) / 4
+        pass
 
     def day(self) -> xr.Dataset:
         self._step()
@@ -121,7 +126,7 @@ def recipe(tiny_config: Config, tmp_path: Path) -> Config:
 def cycled(config: Config, cycle_days: int = DAYS, **settings) -> Config:
     section = replace(
         config.assimilation.letkf_perfect_model,
-        **{"members": MEMBERS, "spinup_days": 1, "branch_days": 2, "noise": 3.0, **settings},
+        **{"members": MEMBERS, "spinup_days": 1, **settings},
     )
     assimilation = replace(
         config.assimilation,
@@ -181,6 +186,22 @@ def test_the_next_day_is_forecast_from_the_analysis(recipe, tmp_path) -> None:
     limit(cycled(recipe, DAYS + 1, analyses=str(path)))
     assert len(StillAir.begun) == MEMBERS
     assert list(analyses(path))[-1] == "2001-03-31"
+
+
+def test_members_start_from_different_training_days_of_the_season(recipe) -> None:
+    path = limit(recipe)
+    starts = json.loads((path / "cycle.json").read_text())["identity"]["starts"]
+    store = TrainingStore.open(recipe.data.store)
+    dates = [str(day_of(time)) for time in store.time]
+    first, last = recipe.data.splits.train
+    assert len(set(starts)) == MEMBERS
+    assert all(first <= day <= last for day in starts)
+    known = store.read([dates.index(day) for day in starts])
+    level = [channel.name for channel in store.channels].index("temperature@850")
+    for state, fields in zip(StillAir.begun[:MEMBERS], known, strict=True):
+        np.testing.assert_allclose(280 + state[2], fields[level], atol=1e-3)
+    with pytest.raises(UserError, match=r"members'.*found 1000, expected at most"):
+        limit(cycled(recipe, analyses=str(path), members=1000))
 
 
 def test_the_truth_is_not_used(recipe, tmp_path, monkeypatch) -> None:

@@ -5,13 +5,14 @@ and `slams.assimilators.forecast_filter` updates them by the observations that `
 draws for the same recipe. The truth is used for the printed scores alone. The analyses are kept as
 files, which the method `letkf_perfect_model` reads.
 
-The members start as different weather of the right season: one run from rest is branched, and each
-branch is perturbed and run by itself until it has forgotten the others.
+The members start as different weather of the right season: one run from rest is moved, once per
+member, to a day of the training period.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -35,10 +36,10 @@ from slams.fields import Batch
 from slams.runtime import directories
 from slams.runtime.heartbeat import Heartbeat
 from slams.runtime.ranks import say
-from slams.runtime.seeds import generator
 from slams.runtime.signals import defer
 from slams.stages.data import analysed_days
 from slams.stages.limit_files import START, CycleFiles, DayScores, print_levels
+from slams.stages.limit_starts import Starts
 
 __all__ = ["MemberModel", "limit"]
 
@@ -66,6 +67,10 @@ class MemberModel(Protocol):
 
     def move_to(self, fields: np.ndarray) -> None:
         """Change the present state so that it has these fields."""
+        ...
+
+    def move_to_day(self, day: Mapping[str, xr.DataArray]) -> None:
+        """Change the present state to the weather of a day on pressure levels."""
         ...
 
     def run_days(self, days: int) -> None:
@@ -96,8 +101,9 @@ def limit(config: Config, dry_run: bool = False) -> Path:
         The directory of the analyses.
 
     Raises:
-        UserError: jcm is not installed, the directory belongs to another cycle or to something
-            else, another process is writing it, or the model becomes unstable.
+        UserError: jcm is not installed, there are fewer training days than members, the directory
+            belongs to another cycle or to something else, another process is writing it, or the
+            model has another grid or becomes unstable.
     """
     settings = config.assimilation.letkf_perfect_model
     versions = speedy.model_versions()
@@ -108,15 +114,16 @@ def limit(config: Config, dry_run: bool = False) -> Path:
     path = Path(settings.analyses)
     say(
         f"{settings.members} members of jcm {versions['jcm']} (T{settings.truncation}), cycled "
-        f"over {days} days from {first}, to {path}; before, {settings.spinup_days} days of one "
-        f"and {settings.branch_days} of each"
+        f"over {days} days from {first}, to {path}; before, {settings.spinup_days} days of one"
     )
+    starts = Starts(data, settings.members)
     if dry_run:
         return path
     identity = {
         "first": str(first),
         "seed": config.seed,
         "store": data.store.fingerprint,
+        "starts": starts.days,
         "settings": {k: v for k, v in asdict(settings).items() if k not in _PLACE},
         "observations": to_plain(config)["observations"],
         "channels": [channel.name for channel in data.channels],
@@ -127,7 +134,7 @@ def limit(config: Config, dry_run: bool = False) -> Path:
     lock = directories.lock(path, lambda: "another `slams limit`")
     try:
         files = CycleFiles.open(path, identity, config.resume)
-        _Cycle(config, data, files).run()
+        _Cycle(config, data, files, starts).run()
     finally:
         directories.unlock(lock)
         directories.remove_created(made)
@@ -143,11 +150,14 @@ class _Cycle:
         config: The recipe.
         data: Its data, one day per batch.
         files: Where the cycle is kept.
+        starts: The weather that the members start from.
     """
 
-    def __init__(self, config: Config, data: MultimodalDataModule, files: CycleFiles) -> None:
+    def __init__(
+        self, config: Config, data: MultimodalDataModule, files: CycleFiles, starts: Starts
+    ) -> None:
         self._settings = config.assimilation.letkf_perfect_model
-        self._seed, self._data, self._files = config.seed, data, files
+        self._seed, self._data, self._files, self._starts = config.seed, data, files, starts
         settings = self._settings
         low, high = settings.weakened
         self._filter = ForecastFilter(
@@ -168,8 +178,8 @@ class _Cycle:
         times = self._data.store.time[self._data.splits["test"]]
         first = np.datetime64(day_of(float(times[0])), "D")
         settings = self._settings
-        spinup = settings.spinup_days + settings.branch_days
-        return speedy.SpeedyModel(Period(first, len(times)), settings.truncation, spinup)
+        period = Period(first, len(times))
+        return speedy.SpeedyModel(period, settings.truncation, settings.spinup_days)
 
     def run(self) -> None:
         """Analyse the missing days in order."""
@@ -202,16 +212,12 @@ class _Cycle:
             model.run_days(settings.spinup_days)
             model.save(files.common)
             say(f"spin-up of {settings.spinup_days} days is done")
+        self._check_grid(model.fields.shape[1:])
         for member in missing:
             model.load(files.common)
-            fields = model.fields.copy()
-            warm = fields[model.temperature]
-            noise = torch.randn(warm.shape, generator=generator(self._seed, "limit", member))
-            warm += settings.noise * noise.numpy()
-            model.move_to(fields)
-            model.run_days(settings.branch_days)
+            model.move_to_day(self._starts.weather(member))
             model.save(files.state(START, member))
-            say(f"member {member + 1} of {settings.members} has run {settings.branch_days} days")
+        say(f"members start from {', '.join(self._starts.days)}")
 
     def _forecast(self, day: str) -> Members:
         """Run every member over a day.
@@ -238,20 +244,24 @@ class _Cycle:
 
     def _channels(self, means: xr.Dataset) -> Tensor:
         """Return the channels of the store from the model's means of a day, `(C, H, W)`."""
-        grid = self._data.grid
-        found = (means.sizes["latitude"], means.sizes["longitude"])
-        same = found == grid.shape and np.allclose(means["latitude"], grid.latitude, atol=1e-3)
-        if not same:
-            raise UserError(
-                f"key 'assimilation.letkf_perfect_model.truncation': found a model of "
-                f"{found[0]} x {found[1]} points, expected the grid of the training store, "
-                f"{grid.shape[0]} x {grid.shape[1]}"
-            )
+        self._check_grid((means.sizes["latitude"], means.sizes["longitude"]), means["latitude"])
         stacked = []
         for channel in self._data.channels:
             field = means[channel.variable].isel(time=0)
             stacked.append(field if channel.level is None else field.sel(level=channel.level))
         return torch.from_numpy(np.stack([f.values for f in stacked]).astype(np.float32))
+
+    def _check_grid(self, found: tuple[int, ...], latitude: xr.DataArray | None = None) -> None:
+        """Refuse a model of another grid than that of the store."""
+        grid = self._data.grid
+        same = found == grid.shape
+        if same and (latitude is None or np.allclose(latitude, grid.latitude, atol=1e-3)):
+            return
+        raise UserError(
+            f"key 'assimilation.letkf_perfect_model.truncation': found a model of "
+            f"{found[0]} x {found[1]} points, expected the grid of the training store, "
+            f"{grid.shape[0]} x {grid.shape[1]}"
+        )
 
     def _keep(self, day: str, analysis: Members, scores: DayScores) -> None:
         """Write the members' states, then their analysis, then the record that names them."""

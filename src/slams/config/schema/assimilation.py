@@ -142,12 +142,9 @@ class PerfectModelConfig:
     without: list[str] = key(["total_precipitation_24hr"], each(one_of(*UNITS)), DISTINCT)
     # Largest total wave number of the model: that of the nature run.
     truncation: int = key(31, at_least(1))
-    # Days that all members have in common, from a state of rest.
-    spinup_days: int = key(184, at_least(0))
-    # Days that each member then runs by itself from a perturbed state, until the first day.
-    branch_days: int = key(60, at_least(1))
-    # Standard deviation (K) of the noise on the temperature of each member at the branching.
-    noise: float = key(1.0, POSITIVE)
+    # Days from a state of rest to the state that gives each member what the training day, from
+    # which it starts, does not have.
+    spinup_days: int = key(30, at_least(0))
 
 
 @dataclass
