@@ -133,8 +133,8 @@ def stream_loader(
     whole: bool = False,
     workers: int = 0,
     ahead: int = 0,
-    order: EpochSampler | None = None,
     together: int = 1,
+    order: EpochSampler | None = None,
 ) -> StreamLoader:
     """Return a loader of windows, shared by the ranks.
 
@@ -147,8 +147,8 @@ def stream_loader(
         whole: Whether every rank reads all windows.
         workers: Number of processes that read; 0 reads in this one.
         ahead: Batches that a thread, or each worker, reads ahead; 0 for none.
-        order: Sampler to use instead, of whole batches; it has the ranks already.
         together: Consecutive windows that one rank reads, where windows are not shuffled.
+        order: Sampler to use instead, of whole batches; it has the ranks already.
     """
     trainer = None if whole else module.trainer
     rank, world = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
