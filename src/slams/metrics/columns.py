@@ -12,8 +12,8 @@ tables without this column all ensembles were scored as free.
 functions of the means over cases. `rank_histogram`: method, setting, variable, level, bin, weight.
 `regions` is described in `slams.metrics.score_rows`; `observations`, `observation_space` and
 `observation_ranks` in `slams.metrics.observed_tables`; `spectra` in `slams.metrics.spectra`;
-`days`, of windows of several days, in `slams.metrics.days`; `drift` and `departures`, of cycles, in
-`slams.metrics.drift` and `slams.metrics.observed_tables`.
+`days`, of windows of several days, in `slams.metrics.days`; `drift` and `departures`, of cycles,
+in `slams.metrics.drift` and `slams.metrics.observed_tables`.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def print_departures(table: pd.DataFrame, console: Console | None = None) -> Non
     """Print the rms of O-B, and of O-A of held-out observations, against the days of a cycle.
 
     Args:
-        table: The table `departures`; several cycles are averaged over, in the observations' units.
+        table: The table `departures`, in the observations' units; cycles are averaged over.
         console: Console to print to; `None` for standard output.
     """
     number = day_of_cycle(table["date"], table["cycle"])

@@ -177,7 +177,9 @@ def _save(cycle: Cycle, folder: Path, settings: _Settings) -> None:
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:
     """Return a checksum of a state, of its members alone where it has nothing else."""
-    content = (tensors[name].contiguous().numpy().tobytes() for name in _TENSORS if name in tensors)
+    content = (
+        tensors[name].contiguous().numpy().tobytes() for name in _TENSORS if name in tensors
+    )
     return hashlib.sha256(b"".join(content)).hexdigest()
 
 
