@@ -206,7 +206,7 @@ def test_a_cycle_that_is_continued_knows_the_error_of_the_climatology(problem) -
 def test_without_a_share_nothing_is_estimated(problem) -> None:
     cycle = make(problem, from_climatology=True)
     one_day(problem, cycle, 0)
-    day_of_state, members, bias = cycle.state
+    _, members, bias = cycle.state
     assert bias is None
     assert torch.equal(one_day(problem, cycle, 1), (DAMPING * members).mean(dim=1)[0])
 
