@@ -17,7 +17,7 @@ from slams.stages import model_cycle
 FIRST = 3650
 SETTINGS = model_cycle._Settings("run", "1979-12-30", "latent_diffusion", 3, 0, 10)
 MEMBERS = torch.randn(1, 3, 1, 2, 4, 8, generator=torch.Generator().manual_seed(0))
-BIAS = MEMBERS[0, 0, 0]
+BIAS = MEMBERS[0, 0, 0].clone()
 
 
 def cycle() -> Cycle:
