@@ -221,4 +221,4 @@ def test_members_are_cycled_where_the_networks_know_true_states(
     config = Config()
     config.assimilation.cycle_days = 3
     config.background.analysis_error = error
-    assert cycle_maker(config, data)(SimpleNamespace()).members is members
+    assert cycle_maker(config, data)(SimpleNamespace(name="m")).members is members
