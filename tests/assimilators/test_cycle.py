@@ -127,6 +127,90 @@ def test_members_with_backgrounds_of_their_own_are_as_far_apart_as_they_are_wron
         assert float(ratio[seen == 0].mean()) == pytest.approx(unseen, abs=0.05)
 
 
+GAIN, OFFSET, SHARE = 0.4, 2.0, 0.3
+
+
+def observed_half(problem: LinearGaussian) -> torch.Tensor:
+    seen = torch.zeros(problem.shape).flatten()
+    seen[: seen.numel() // 2] = 1
+    return seen.reshape(problem.shape)
+
+
+def one_day(problem: LinearGaussian, cycle: Cycle, number: int) -> torch.Tensor:
+    """Analyse a day on which half of the points read `OFFSET`; return its background."""
+    batch = cycle.prepare(day(problem, number))
+    mean = batch.background.mean
+    own = mean if batch.background.members is None else batch.background.members[0]
+    apart = 0.3 * torch.tensor([-1.0, 0.0, 1.0])[:, None, None, None, None]
+    drawn = own + GAIN * observed_half(problem) * (OFFSET - own) + apart
+    cycle.keep(batch, ensemble(problem, batch, drawn[None]))
+    return mean[0]
+
+
+def departures(days: int, share: float) -> list[float]:
+    """Return O-B of each day in closed form: errors of the background and of the climatology."""
+    error = climatology = OFFSET
+    found = []
+    for _ in range(days):
+        found.append(error)
+        climatology -= share * GAIN * error
+        error = (1 - DAMPING) * climatology + DAMPING * (1 - GAIN) * error
+    return found
+
+
+@pytest.mark.parametrize("members", [True, False])
+@pytest.mark.parametrize("share", [SHARE, 0.0])
+def test_an_error_of_the_climatology_is_found_where_it_is_observed(
+    problem, share, members
+) -> None:
+    cycle = make(problem, members=members, bias=share, from_climatology=True)
+    means = [one_day(problem, cycle, number) for number in range(100)]
+    seen = observed_half(problem) == 1
+    for mean, expected in zip(means, departures(100, share), strict=True):
+        torch.testing.assert_close(
+            OFFSET - mean[seen], torch.full_like(mean[seen], expected), rtol=0, atol=3e-3
+        )
+        assert float(mean[~seen].abs().max()) < 3e-3
+    left = float((OFFSET - means[-1])[seen].mean())
+    if share:
+        # The rate is the larger root of r^2 - (1 + a (1 - K) - (1 - a) gamma K) r + a (1 - K).
+        product = DAMPING * (1 - GAIN)
+        half = (1 + product - (1 - DAMPING) * share * GAIN) / 2
+        rate = half + (half**2 - product) ** 0.5
+        assert departures(60, share)[59] / departures(60, share)[58] == pytest.approx(rate)
+        assert abs(left) < 0.01
+    else:
+        stays = OFFSET * (1 - DAMPING) / (1 - DAMPING * (1 - GAIN))
+        assert left == pytest.approx(stays, abs=3e-3)
+
+
+def test_a_cycle_that_is_continued_knows_the_error_of_the_climatology(problem) -> None:
+    settings = {"bias": SHARE, "from_climatology": True}
+    whole, part = make(problem, **settings), make(problem, **settings)
+    expected = [one_day(problem, whole, number) for number in range(6)]
+    for number in range(3):
+        one_day(problem, part, number)
+    again, older = make(problem, **settings), make(problem, **settings)
+    again.restore(*part.state)
+    for number in range(3, 6):
+        assert torch.equal(one_day(problem, again, number), expected[number])
+    older.restore(*part.state[:2])  # as the version before wrote it
+    members = part.state[1]
+    assert torch.equal(one_day(problem, older, 3), (DAMPING * members).mean(dim=1)[0])
+    part.reset()
+    assert part.state is None
+    assert torch.equal(one_day(problem, part, 0), expected[0])
+    assert torch.equal(one_day(problem, part, 1), expected[1])
+
+
+def test_without_a_share_nothing_is_estimated(problem) -> None:
+    cycle = make(problem, from_climatology=True)
+    one_day(problem, cycle, 0)
+    _, members, bias = cycle.state
+    assert bias is None
+    assert torch.equal(one_day(problem, cycle, 1), (DAMPING * members).mean(dim=1)[0])
+
+
 def test_a_cycle_that_is_reset_starts_anew(problem) -> None:
     cycle, first = make(problem), day(problem, 0)
     cycle.keep(first, ensemble(problem, first, torch.ones(1, 2, *problem.shape)))

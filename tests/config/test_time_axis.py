@@ -144,6 +144,15 @@ def test_errors_are_measured_at_the_end_of_the_training_period() -> None:
     first = last - timedelta(days=99)
     assert analysed(measured).data.splits.test == [first.isoformat(), last.isoformat()]
     assert measured.data.splits.train == []  # splits may not overlap
+    config.assimilation.cycle_bias = 0.1
+    assert error_cycle(config).assimilation.cycle_bias == 0  # it is the climatology of these days
+
+
+def test_members_that_are_forecast_have_no_error_of_the_climatology() -> None:
+    config = cycling()
+    section = replace(config.assimilation, methods=["enkf_cycled"], cycle_bias=0.1)
+    with pytest.raises(UserError, match=r"cycle_bias': found 0.1, expected 0 with enkf_cycled"):
+        check(replace(config, assimilation=section))
 
 
 def test_members_are_carried_on_in_cycles_only() -> None:
@@ -158,6 +167,7 @@ def test_members_are_carried_on_in_cycles_only() -> None:
 def test_runs_from_before_the_keys_of_cycles_are_those_of_their_defaults() -> None:
     usual = to_plain(Config())
     new = ("cycle_start", "cycle_starts", "cycle_spinup", "enkf_cycled", "letkf_cycled")
+    new = (*new, "cycle_bias")
     section = {k: v for k, v in usual["assimilation"].items() if k not in new}
     older = {**usual, "assimilation": section}
     assert run_difference("assimilation", older, usual) is None

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from slams.errors import UserError
 from slams.metrics.observation_space import ObservedSums
-from slams.metrics.printing import print_methods
+from slams.metrics.printing import print_departures, print_methods
 from slams.metrics.records import MethodRecord
 
 
@@ -72,3 +72,29 @@ def test_printed_table():
     assert "n = 24" in text
     assert "9.0" not in text
     print_methods(results[:0], Console(file=out))  # nothing to show is not an error
+
+
+def test_printed_departures_are_those_of_five_days_each():
+    dates = [str(d.date()) for d in pd.date_range("2020-01-01", periods=7)]
+    table = pd.DataFrame(
+        {
+            "method": "background",
+            "setting": "default",
+            "cycle": "2020-01-01",
+            "case": range(7),
+            "date": dates,
+            "observation": "stations/2m_temperature",
+            "use": "held_out",
+            "n": [1, 1, 1, 1, 4, 2, 2],
+            "o_minus_b_mean": 0.0,
+            "o_minus_b_rms": [1.0, 1.0, 1.0, 1.0, 3.0, 6.0, 8.0],
+            "o_minus_a_mean": 0.0,
+            "o_minus_a_rms": 0.25,
+        }
+    )
+    out = io.StringIO()
+    print_departures(table, Console(file=out, width=120))
+    lines = out.getvalue().splitlines()
+    assert any("1-5" in line and "6-7" in line for line in lines)
+    values = [line.replace("│", " ").split() for line in lines if "background" in line]
+    assert values == [["background", "2.24", "7.07"], ["background", "0.25", "0.25"]]

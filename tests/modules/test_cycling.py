@@ -55,7 +55,7 @@ class Nudged:
         return replace(analysis, method=self.name)
 
 
-def evaluator(**settings):
+def evaluator(bias=0.0, **settings):
     config = AssimilationConfig(
         setting="toy",
         members=toy.MEMBERS,
@@ -67,7 +67,7 @@ def evaluator(**settings):
     whole = torch.ones(toy.SHAPE)
 
     def cycle(method):
-        return Cycle(toy.normaliser(), 0.7 * whole, 0.5 * whole, from_climatology=True)
+        return Cycle(toy.normaliser(), 0.7 * whole, 0.5 * whole, from_climatology=True, bias=bias)
 
     return CyclingEvaluator(
         [Nudged()],
@@ -155,13 +155,36 @@ class Interrupt(Callback):
             signal.raise_signal(signal.SIGUSR1)
 
 
-def test_a_stopped_evaluation_goes_on_in_the_middle_of_a_cycle(finished, tmp_path) -> None:
+@pytest.mark.parametrize("bias", [0.0, 0.3])
+def test_a_stopped_evaluation_goes_on_in_the_middle_of_a_cycle(finished, tmp_path, bias) -> None:
     signals.install_handlers()
     signals.enable()
     progress = tmp_path / "progress"
+    whole = evaluate(tmp_path / "whole", evaluator(bias)) if bias else finished
     with pytest.raises(Stopped), signals.defer():
-        evaluate(tmp_path, evaluator(), callbacks=[EvaluationProgress(progress), Interrupt()])
-    again = evaluate(tmp_path, evaluator(), callbacks=[EvaluationProgress(progress)])
+        evaluate(tmp_path, evaluator(bias), callbacks=[EvaluationProgress(progress), Interrupt()])
+    again = evaluate(tmp_path, evaluator(bias), callbacks=[EvaluationProgress(progress)])
     assert min(again.assimilators[0].backgrounds) == FIRST + 13  # the fourth day of the second
-    for name in ("results", "cases", "observations"):
-        pd.testing.assert_frame_equal(again.tables()[name], finished.tables()[name])
+    for name in ("results", "cases", "observations", "departures"):
+        pd.testing.assert_frame_equal(again.tables()[name], whole.tables()[name])
+    same = whole.tables()["departures"].equals(finished.tables()["departures"])
+    assert same == (bias == 0)
+
+
+def test_departures_of_the_days_make_those_of_all_days(finished) -> None:
+    rows = finished.tables()["departures"]
+    scored = [position for position in POSITIONS if position not in (0, 1, 10, 11, 16, 17)]
+    assert sorted(rows["case"].unique()) == scored
+    assert sorted(rows["cycle"].unique()) == ["1979-12-30", "1980-01-09", "1980-01-15"]
+    whole = finished.tables()["observations"].set_index(["observation", "quantity"])
+    rows = rows[rows["use"] == "assimilated"]
+    assert len(rows)
+    for name, own in rows.groupby("observation"):
+        for quantity in ("o_minus_b", "o_minus_a"):
+            total = whole.loc[(name, quantity)]
+            mean = (own["n"] * own[f"{quantity}_mean"]).sum() / own["n"].sum()
+            square = (own["n"] * own[f"{quantity}_rms"] ** 2).sum() / own["n"].sum()
+            assert total["n"] == own["n"].sum()
+            assert mean == pytest.approx(total["mean"])
+            variance = (square - mean**2) * total["n"] / (total["n"] - 1)
+            assert variance**0.5 == pytest.approx(total["sd"])

@@ -9,12 +9,14 @@ import pytest
 
 from data_modules.preparation.merging import open_parts
 from data_modules.sources.stations import open_station_parts
+from slams.config.checks import check
 from slams.config.loading import load
 from slams.config.schema import Config
 from slams.fields import FieldSpec
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
-RECIPES = ("ncep_window", "ncep_window_recentred", "metar_january_2020", "vienna_2015")
+EXTENDING = ("ncep_window_recentred", "metar_january_2020_cycle", "vienna_2015_cycle")
+RECIPES = ("ncep_window", "metar_january_2020", "vienna_2015", *EXTENDING)
 STATIONS = "observations.stations.source"
 
 
@@ -44,9 +46,22 @@ def test_files_are_looked_for_in_archives_and_explained(name: str) -> None:
     assert read
     assert all(path.startswith("archives/") for path in read)
     head = recipe.read_text().partition("experiment:")[0]
-    if name != "ncep_window_recentred":  # which extends the first
+    if name not in EXTENDING:
         assert [path for path in read if path not in head] == []
         assert "https://" in head
+
+
+@pytest.mark.parametrize("name", ["metar_january_2020_cycle", "vienna_2015_cycle"])
+def test_real_reports_are_cycled_with_what_past_ones_say_alone(name: str) -> None:
+    config = load(EXPERIMENTS / f"{name}.yaml")
+    check(config)
+    section = config.assimilation
+    assert section.cycle_start == "climatology"
+    assert section.cycle_bias > 0
+    assert config.data.source.kind == "no_fields"
+    # The same recipe without networks, and without the correction.
+    words = ["assimilation.methods=[optimal_interpolation]", "assimilation.cycle_bias=0.0"]
+    check(load(EXPERIMENTS / f"{name}.yaml", words))
 
 
 def test_the_real_window(shared_data: Path) -> None:

@@ -22,6 +22,16 @@ mean *and* spread of the climatology. This is a particle filter with the optimal
 without weights: its gain is that of one day's forecast error only, smaller than the optimal gain,
 but the ensemble cannot collapse.
 
+With a share `gamma` (`assimilation.cycle_bias`), part of each increment counts as an error of the
+climatology, after Dee and da Silva (1998, Q. J. R. Meteorol. Soc. 124, 269-295):
+
+    b(t) = b(t - 1) + gamma (x_a(t) - x_b(t)),     x_b(t + 1) = b(t) + a (x_a(t) - b(t)),
+
+with `b = 0` before the first day, and likewise for each member. Where observations show the same
+departure from the climatology day after day, `b` approaches it and O-B approaches zero. Nothing
+else enters `b`; where nothing is observed it holds what the method makes of observations
+elsewhere.
+
 The prior of the cycle is thus a stationary linear forecast of one day, separate for each channel
 and point, plus what a method adds to it (the score model's conditional climatology; for optimal
 interpolation, the archive of errors, rescaled to `v_b`). It is neither a forecast model nor the
@@ -41,7 +51,10 @@ from slams.observations.backgrounds import climatological
 from slams.observations.quality import gross_error_check
 from slams.observations.superobs import Superobs
 
-__all__ = ["Cycle", "accepted", "check_next_day"]
+__all__ = ["Cycle", "CycleState", "accepted", "check_next_day"]
+
+# Day, members and the estimated error of the climatology (`None` where none is estimated).
+CycleState = tuple[float, Tensor, Tensor | None]
 
 
 @dataclass(eq=False, repr=False)
@@ -60,6 +73,7 @@ class Cycle:
         from_climatology: Whether the first background is the climatology, not that of the case.
         measured: Whether `variance` is that of the cycle's own backgrounds
             (`slams.assimilators.own_errors`), which the spread of the analysis does not change.
+        bias: Share `gamma` of each increment that counts as an error of the climatology.
     """
 
     normaliser: Normaliser
@@ -71,23 +85,34 @@ class Cycle:
     superobs: Superobs | None = None
     from_climatology: bool = False
     measured: bool = False
+    bias: float = 0.0
     _day: float | None = field(default=None, init=False)
     _members: Tensor | None = field(default=None, init=False)
+    _bias: Tensor | None = field(default=None, init=False)
 
     def reset(self) -> None:
         """Discard the last analysis, so that the next case starts from its own background."""
-        self._day = self._members = None
+        self._day = self._members = self._bias = None
 
     @property
-    def state(self) -> tuple[float, Tensor] | None:
-        """Return day and normalised members `(1, M, 1, C, H, W)` of the last analysis, if any."""
+    def state(self) -> CycleState | None:
+        """Return day, members and error of the climatology after the last analysis, if any.
+
+        Members are `(1, M, 1, C, H, W)`, the error is `(C, H, W)` or `None`; both normalised.
+        """
         if self._day is None or self._members is None:
             return None
-        return self._day, self._members
+        return self._day, self._members, self._bias
 
-    def restore(self, day: float, members: Tensor) -> None:
-        """Continue after an analysis, as returned by `state`."""
-        self._day, self._members = day, members
+    def restore(self, day: float, members: Tensor, bias: Tensor | None = None) -> None:
+        """Continue after an analysis, as returned by `state`.
+
+        Args:
+            day: Its day.
+            members: Its members.
+            bias: The error of the climatology; `None` for zero, as in states of earlier versions.
+        """
+        self._day, self._members, self._bias = day, members, bias
 
     def prepare(self, batch: Batch) -> Batch:
         """Replace the background of a case by the cycled one; the first case may keep its own.
@@ -102,7 +127,12 @@ class Cycle:
             check_next_day(self._day, batch)
             device = batch.fields.device
             coefficient, variance = self.coefficient.to(device), self.variance.to(device)
-            members = coefficient * self._members.to(device)
+            members = self._members.to(device)
+            if self._bias is None:
+                members = coefficient * members
+            else:
+                bias = self._bias.to(device)
+                members = bias + coefficient * (members - bias)
             grown = 0.0 if self.measured else members.var(dim=1)
             spread = self.inflation * (variance + grown).expand_as(members[:, 0])
             background = Background(
@@ -121,13 +151,17 @@ class Cycle:
         """Store the analysis of a case for the next one.
 
         Args:
-            batch: The case.
+            batch: The case, with the background of its analysis.
             ensemble: Its analysis, `(1, M, 1, C, H, W)` physical.
         """
         normaliser = self.normaliser.to(batch.fields.device)
         state = normaliser.to_channel_units(ensemble.members)
         self._members = (state - batch.climatology.unsqueeze(1)) / normaliser.sd
         self._day = float(batch.time[0, 0])
+        if self.bias and batch.background is not None:
+            increment = (self._members.mean(dim=1) - batch.background.mean)[0, 0]
+            last = 0.0 if self._bias is None else self._bias.to(increment.device)
+            self._bias = last + self.bias * increment
 
 
 def check_next_day(last: float, batch: Batch) -> None:

@@ -33,7 +33,7 @@ from torch import Tensor
 
 from slams.assimilators.base import Archive
 from slams.assimilators.case_by_case import CaseAnalysis, CaseByCase, centre
-from slams.assimilators.cycle import accepted, check_next_day
+from slams.assimilators.cycle import CycleState, accepted, check_next_day
 from slams.assimilators.enkf import EnKF
 from slams.assimilators.ensemble_kalman import EnsembleKalman
 from slams.assimilators.letkf import LETKF
@@ -228,13 +228,13 @@ class MemberCycle:
         self._day = self._members = self.method.prior = self.method.analysis = None
 
     @property
-    def state(self) -> tuple[float, Tensor] | None:
+    def state(self) -> CycleState | None:
         """Return day and members `(K, L, C, H, W)` of the last analysis, if any."""
         if self._day is None or self._members is None:
             return None
-        return self._day, self._members
+        return self._day, self._members, None
 
-    def restore(self, day: float, members: Tensor) -> None:
+    def restore(self, day: float, members: Tensor, bias: Tensor | None = None) -> None:
         """Continue after an analysis, as returned by `state`."""
         self._day, self._members = day, members
 

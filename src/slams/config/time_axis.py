@@ -93,8 +93,9 @@ def error_cycle(config: Config) -> Config:
             f"key {key!r}: found {section.cycle_errors}, expected no more than the "
             f"{(last - first).days + 1} days of the last piece of data.splits.train"
         )
-    # Splits may not overlap: the days are read as a test split alone.
+    # Splits may not overlap: the days are read as a test split alone. The climatology is of these
+    # days, so that it has no error to be found.
     days = flat_days([(start, last)])
     splits = replace(config.data.splits, train=[], validation=[], test=days)
-    cycle = replace(section, cycle_days=section.cycle_errors, cycle_starts=[])
+    cycle = replace(section, cycle_days=section.cycle_errors, cycle_starts=[], cycle_bias=0.0)
     return replace(config, data=replace(config.data, splits=splits), assimilation=cycle)

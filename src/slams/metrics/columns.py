@@ -12,13 +12,19 @@ tables without this column all ensembles were scored as free.
 functions of the means over cases. `rank_histogram`: method, setting, variable, level, bin, weight.
 `regions` is described in `slams.metrics.score_rows`; `observations`, `observation_space` and
 `observation_ranks` in `slams.metrics.observed_tables`; `spectra` in `slams.metrics.spectra`;
-`days`, of windows of several days, in `slams.metrics.days`; `drift`, of a cycle, in
-`slams.metrics.drift`.
+`days`, of windows of several days, in `slams.metrics.days`; `drift` and `departures`, of cycles,
+in `slams.metrics.drift` and `slams.metrics.observed_tables`.
 """
 
 from __future__ import annotations
 
-__all__ = ["DAY_COLUMNS", "DRIFT_COLUMNS", "LATER_COLUMNS", "TABLE_COLUMNS"]
+__all__ = [
+    "DAY_COLUMNS",
+    "DEPARTURE_COLUMNS",
+    "DRIFT_COLUMNS",
+    "LATER_COLUMNS",
+    "TABLE_COLUMNS",
+]
 
 # Columns that are missing in tables of earlier versions, which can still be read.
 LATER_COLUMNS = ("estimator", "cycle")
@@ -44,4 +50,8 @@ DAY_COLUMNS = (*_RUN, "day", "observed", *_SCORE)
 DRIFT_COLUMNS = (
     *(*_RUN, "cycle", *_PLACE, "metric"),
     *("mean", "largest", "slope", "lower", "upper", "n"),
+)
+DEPARTURE_COLUMNS = (
+    *(*_RUN, "cycle", "case", "date", "observation", "use", "n"),
+    *("o_minus_b_mean", "o_minus_b_rms", "o_minus_a_mean", "o_minus_a_rms"),
 )

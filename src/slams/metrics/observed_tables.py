@@ -10,17 +10,25 @@ is `assimilated` or `held_out`; `n` is the number of observations.
 
 `observation_ranks`: method, setting, observation, use, bin, weight, n; the fraction of the
 observations with each rank among members with observation error, over the globe.
+
+`departures`, of cycles: method, setting, cycle (its first day), case, date, observation, use, n,
+o_minus_b_mean, o_minus_b_rms, o_minus_a_mean, o_minus_a_rms; the departures of each date, over the
+globe, in the observations' units.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import pandas as pd
 import torch
 
+from slams.calendar.days import day_of
 from slams.metrics.bootstrap import Resamples
+from slams.metrics.columns import DEPARTURE_COLUMNS
+from slams.metrics.drift import cycle_of
 from slams.metrics.observation_space import (
     ASSIMILATED,
     SUMS,
@@ -31,7 +39,7 @@ from slams.metrics.observation_space import (
 from slams.metrics.records import MethodRecord
 from slams.metrics.regions import REGIONS
 
-__all__ = ["observation_rows", "rank_rows", "space_rows"]
+__all__ = ["departures", "observation_rows", "rank_rows", "space_rows"]
 
 
 def observation_rows(record: MethodRecord) -> Iterator[tuple[Any, ...]]:
@@ -71,6 +79,33 @@ def space_rows(record: MethodRecord, resamples: Resamples) -> Iterator[tuple[Any
                 if bool(value[r].isfinite()):
                     numbers = float(value[r]), float(lower[r]), float(upper[r])
                     yield name, use, region, statistic, *numbers, int(count[r])
+
+
+def departures(
+    records: Mapping[str, MethodRecord], setting: str, starts: Sequence[float]
+) -> pd.DataFrame:
+    """Return the table `departures` of cycles.
+
+    Args:
+        records: Per-case results of each method, merged over ranks.
+        setting: Name of the setting.
+        starts: First day of each cycle, days since 1970-01-01.
+    """
+    rows = []
+    for method, record in records.items():
+        cases = zip(record.case.tolist(), record.time.tolist(), record.observed, strict=True)
+        for case, time, observed in cases:
+            for (name, use), found in observed.items():
+                sums = dict(zip(SUMS, found.sums[0].tolist(), strict=True))
+                n = sums["n"]
+                numbers = (sums["b"] / n, (sums["b_b"] / n) ** 0.5)
+                numbers += (sums["a"] / n, (sums["a_a"] / n) ** 0.5)
+                date = day_of(time).isoformat()
+                rows.append((method, setting, "", case, date, name, use, int(n), *numbers))
+    table = pd.DataFrame(rows, columns=DEPARTURE_COLUMNS)
+    if len(table):
+        table["cycle"] = cycle_of(table["date"], [day_of(start).isoformat() for start in starts])
+    return table
 
 
 def rank_rows(record: MethodRecord) -> Iterator[tuple[Any, ...]]:

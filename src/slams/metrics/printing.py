@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from slams.metrics.drift import day_of_cycle
+from slams.metrics.observation_space import ASSIMILATED, HELD_OUT
 from slams.runtime.console import print_tables
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["print_methods", "print_observations"]
+__all__ = ["print_departures", "print_methods", "print_observations"]
 
 _SCORES = {"rmse": "RMSE", "crps": "CRPS", "spread_skill": "spread / skill"}
+# Days of a cycle per column, more where there would be too many columns.
+_DAYS_PER_COLUMN, _MOST_COLUMNS = 5, 8
 _DEPARTURES = {
     "o_minus_b_mean": "O-B mean",
     "o_minus_b_sd": "O-B sd",
@@ -42,6 +46,37 @@ def print_observations(table: pd.DataFrame, console: Console | None = None) -> N
             cells = ["" if pd.isna(value) else f"{value:.2f}" for value in values]
             shown.add_row(str(method), *cells)
         print_tables(shown, console=console)
+
+
+def print_departures(table: pd.DataFrame, console: Console | None = None) -> None:
+    """Print the rms of O-B, and of O-A of held-out observations, against the days of a cycle.
+
+    Args:
+        table: The table `departures`, in the observations' units; cycles are averaged over.
+        console: Console to print to; `None` for standard output.
+    """
+    number = day_of_cycle(table["date"], table["cycle"])
+    width = _DAYS_PER_COLUMN * -(-int(number.max() + 1) // (_DAYS_PER_COLUMN * _MOST_COLUMNS))
+    block = number // width
+    last = np.minimum((block + 1) * width, number.max() + 1)
+    days = (block * width + 1).astype(str) + "-" + last.astype(str)
+    columns = {name: name for name in days[block.sort_values().index].unique()}
+    for use, quantity in ((ASSIMILATED, "b"), (HELD_OUT, "b"), (HELD_OUT, "a")):
+        own = table[table["use"] == use]
+        if own.empty:
+            continue
+        square = own["n"] * own[f"o_minus_{quantity}_rms"] ** 2
+        own = own.assign(square=square, days=days[own.index])
+        for observation, part in own.groupby("observation", sort=False):
+            title = f"O-{quantity.upper()} rms by days, {observation}, {use.replace('_', ' ')}"
+            shown = _table(title, "", columns)
+            for method, lines in part.groupby("method", sort=False):
+                sums = lines.groupby("days")[["square", "n"]].sum()
+                rms = (sums["square"] / sums["n"]) ** 0.5
+                values = rms.reindex(list(columns))
+                cells = ["" if pd.isna(value) else f"{value:.2f}" for value in values]
+                shown.add_row(str(method), *cells)
+            print_tables(shown, console=console)
 
 
 def print_methods(

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from slams.assimilators.base import Assimilator
+from slams.assimilators.cycle import CycleState
 from slams.calendar.days import day_of
 from slams.config.schema import AssimilationConfig
 from slams.fields import Batch, Ensemble, FieldSpec
@@ -36,11 +37,11 @@ class CycleMemory(Protocol):
         ...
 
     @property
-    def state(self) -> tuple[float, Tensor] | None:
-        """Return day and normalised members of the last analysis, if any."""
+    def state(self) -> CycleState | None:
+        """Return what the next background is made of, if any."""
         ...
 
-    def restore(self, day: float, members: Tensor) -> None:
+    def restore(self, day: float, members: Tensor, bias: Tensor | None = None) -> None:
         """Continue after an analysis, as returned by `state`."""
         ...
 

@@ -20,6 +20,7 @@ from slams.metrics.accumulators import MeanStatistics
 from slams.metrics.days import DayRecords
 from slams.metrics.marginals import Marginals
 from slams.metrics.observation_space import Key, ObservedSums
+from slams.metrics.observed_tables import departures
 from slams.metrics.records import MethodRecord, Records
 from slams.metrics.regions import grid_regions
 from slams.metrics.spectra import PowerSpectra
@@ -176,4 +177,6 @@ class Results(nn.Module):
                 records, means, powers, self.channels, setting, block, samples, self.seed, starts
             )
             by_day = DayRecords.merge(days).table(setting, block, samples)
+        if starts:
+            tables["departures"] = departures(records, setting, starts)
         return {**tables, "days": by_day} if len(by_day) else tables

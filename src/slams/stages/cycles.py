@@ -72,6 +72,7 @@ def cycle_maker(
             superobs=superobs,
             from_climatology=from_climatology,
             measured=found is not None,
+            bias=config.assimilation.cycle_bias,
         )
 
     return cycle

@@ -8,7 +8,7 @@ analysis was written without its state is analysed again, with the same result.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 __all__ = ["run_cycle"]
 
 _STATE = "state.safetensors"
+# Tensors of the state; `bias` only where `assimilation.cycle_bias` is not zero.
+_TENSORS = ("members", "bias")
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,7 @@ def _make_cycle(model: Model) -> Cycle:
         config.assimilation.cycle_inflation,
         # Networks that were trained with previous true states take states, not means.
         members=config.background.analysis_error == 0,
+        bias=config.assimilation.cycle_bias,
     )
 
 
@@ -162,16 +165,22 @@ def _file(folder: Path, day: int) -> Path:
 
 def _save(cycle: Cycle, folder: Path, settings: _Settings) -> None:
     assert cycle.state is not None
-    day, members = cycle.state
-    members = members.cpu()
-    record = {**asdict(settings), "day": day, "sha256": _digest(members)}
-    content = {"slams": record, "state_dict": {"members": members}}
+    day, members, bias = cycle.state
+    tensors = {"members": members.cpu()}
+    if bias is not None:
+        tensors["bias"] = bias.cpu()
+    record = {**asdict(settings), "day": day, "sha256": _digest(tensors)}
+    content = {"slams": record, "state_dict": tensors}
     with replacing(folder / _STATE) as temporary:
         write_weights(content, temporary)
 
 
-def _digest(members: Tensor) -> str:
-    return hashlib.sha256(members.contiguous().numpy().tobytes()).hexdigest()
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """Return a checksum of a state, of its members alone where it has nothing else."""
+    content = (
+        tensors[name].contiguous().numpy().tobytes() for name in _TENSORS if name in tensors
+    )
+    return hashlib.sha256(b"".join(content)).hexdigest()
 
 
 def _restore(cycle: Cycle, folder: Path, settings: _Settings, first: int) -> int:
@@ -181,9 +190,10 @@ def _restore(cycle: Cycle, folder: Path, settings: _Settings, first: int) -> int
         return 0
     try:
         saved = read_weights(path)
-        found, members = dict(saved["slams"]), saved["state_dict"]["members"]
+        found, tensors = dict(saved["slams"]), saved["state_dict"]
+        members, bias = tensors["members"], tensors.get("bias")
         day = float(found.pop("day"))
-        if found.pop("sha256") != _digest(members):
+        if found.pop("sha256") != _digest(tensors):
             raise ValueError("its checksum does not match")
     except Exception as error:  # a different type for each kind of damage
         raise UserError(
@@ -195,7 +205,7 @@ def _restore(cycle: Cycle, folder: Path, settings: _Settings, first: int) -> int
                 f"output: {folder} holds a cycle with {name} {found.get(name)}, expected "
                 f"{expected}; choose another directory, or remove it"
             )
-    cycle.restore(day, members.to(torch.float32))
+    cycle.restore(day, members.to(torch.float32), bias)
     return round(day) - first + 1
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from slams.config.schema import Config
 from slams.errors import UserError
-from slams.metrics.printing import print_methods, print_observations
+from slams.metrics.printing import print_departures, print_methods, print_observations
 from slams.runs.record import is_finished
 from slams.runtime.files import read_table
 from slams.runtime.ranks import say
@@ -14,6 +14,9 @@ from slams.stages.places import finished_assimilations, tracking_store, trained_
 from slams.tracking.runs import attach
 
 __all__ = ["report"]
+
+# Tables that are printed where reports are real, of which the last one only cycles have.
+_OBSERVED = {"observation_space": print_observations, "departures": print_departures}
 
 
 def report(config: Config, dry_run: bool = False) -> Path:
@@ -49,11 +52,13 @@ def report(config: Config, dry_run: bool = False) -> Path:
     )
     attach(tracking_store(config), directories[0], page.parent, "report")
     print_methods(results)
-    space = directories[0] / "observation_space.parquet"
-    if config.observations.stations.source.kind and space.exists():
-        try:
-            print_observations(read_table(space))
-        except (OSError, ValueError):
-            say(f"{space} cannot be read: its statistics are omitted")
+    if config.observations.stations.source.kind:
+        for name, show in _OBSERVED.items():
+            path = directories[0] / f"{name}.parquet"
+            try:
+                if path.exists() and len(table := read_table(path)):
+                    show(table)
+            except (OSError, ValueError):
+                say(f"{path} cannot be read: its statistics are omitted")
     say(f"report: {page}")
     return page

@@ -46,6 +46,9 @@ def _check_cycle(config: Config) -> None:
     scored = section.cycle_spinup < section.cycle_days
     why = f"less than the {section.cycle_days} days of a cycle (assimilation.cycle_days)"
     check_that(scored, config, "assimilation.cycle_spinup", why)
+    own = [name for name in section.methods if check_method(name)[0].cycled]
+    why = f"0 with {', '.join(own)}: members that are forecast have no climatology to be damped to"
+    check_that(not (section.cycle_bias and own), config, "assimilation.cycle_bias", why)
     if section.cycle_errors:
         _check_errors(config)
     persistent = background.kind == "damped_persistence" and background.lag == 1

@@ -289,5 +289,9 @@ class AssimilationConfig:
     cycle_errors: int = key(0, at_least(0))
     # Factor on the error variance of a cycled background.
     cycle_inflation: float = key(1.0, POSITIVE)
+    # Share of each increment that counts as an error of the climatology, towards which the next
+    # background is damped: for a climatology of another atmosphere than the observed one. 0 for
+    # none.
+    cycle_bias: float = key(0.0, SHARE)
     # Cases whose ensembles are kept in analysis.zarr, from the first test date; -1 for all.
     keep_cases: int = key(4, at_least(-1))

@@ -277,6 +277,24 @@ def test_observations_alone_are_assimilated_and_judged(tmp_path, tiny_source, pr
     results = pd.read_parquet(run / "results.parquet")
     assert set(results["variable"]) == {"all"}
 
+    # As a cycle: the first day of the store has no day before it.
+    cycle = replace(config.assimilation, cycle_days=11, cycle_start="climatology", cycle_bias=0.2)
+    config = replace(
+        config,
+        experiment="cycled",
+        data=replace(data, splits=SplitsConfig(test=["2001-04-02", "2001-04-12"])),
+        background=BackgroundConfig(kind="damped_persistence", lag=1),
+        assimilation=cycle,
+    )
+    checks.check(config)
+    rows = pd.read_parquet(assimilate(config) / "departures.parquet")
+    assert sorted(rows["date"].unique()) == [f"2001-04-{day:02d}" for day in range(2, 13)]
+    rms = rows[rows["use"] == "assimilated"].pivot(
+        index="date", columns="method", values="o_minus_b_rms"
+    )
+    np.testing.assert_allclose(*rms.iloc[0], rtol=1e-5)  # from the climatology, both
+    assert rms["optimal_interpolation"].mean() < rms["climatology"].mean()
+
 
 def test_no_fields_says_what_it_needs(tmp_path, prepared):
     data = replace(
