@@ -63,7 +63,7 @@ def test_identity_model_gives_the_letkf_of_the_state(problem) -> None:
     observed = observations.apply(problem.normaliser.denormalise(states, batch.climatology))
     centre = observed.mean(dim=0)
     prior = PriorEnsemble(
-        states - states.mean(dim=0), observed - centre, observations.values - centre, 0
+        states - states.mean(dim=0), observed - centre, observations.values - centre, 0, days=1
     )
     increment, perturbations = letkf.update(prior, observations)
     expected = (states.mean(dim=0) + increment + perturbations)[:, 0]
