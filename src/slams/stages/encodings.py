@@ -55,8 +55,10 @@ def encode_windows(
     if lags:
         key["lags"] = str(lags)
     if datamodule.provider.states is not None:
-        # Another file may lie at the same path.
-        key["states"] = datamodule.provider.states.fingerprint
+        # Other states may lie at the same paths.
+        older = [_at_lag(config, datamodule, lag).provider.states for lag in lags]
+        stores = [datamodule.provider.states, *older]
+        key["states"] = " ".join(store.fingerprint for store in stores if store is not None)
     if rolled:
         key["turned"] = str(rolled)
     path = trained_directory(config, "vae") / f"latents_{background.lag}.zarr"
@@ -96,14 +98,18 @@ def _splits(
     yield "train", _pieces(train, error, piece)
     yield "validation", _pieces(_Validation(datamodule), error, piece)
     for lag in lags:
-        other = replace(config, background=replace(config.background, lag=lag))
-        older = trajectories(other, datamodule.store).archive_reader()
+        older = _at_lag(config, datamodule, lag).archive_reader()
         yield f"train_lag_{lag}", _pieces(older, error, piece)
     for cells in rolled:
         yield (
             f"train_turned_{cells}",
             (part.rolled(cells) for part in _pieces(train, error, piece)),
         )
+
+
+def _at_lag(config: Config, datamodule: MultimodalDataModule, lag: int) -> MultimodalDataModule:
+    other = replace(config, background=replace(config.background, lag=lag))
+    return trajectories(other, datamodule.store)
 
 
 class _Reader(Protocol):
