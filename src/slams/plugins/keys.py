@@ -63,11 +63,11 @@ def key(default: Any, *rules: Rule) -> Any:
     """Return a data class's field with the rules of its value.
 
     Args:
-        default: The default; a list is copied for each object.
+        default: The default; a list or mapping is copied for each object.
         rules: What the value must be, checked in this order.
     """
     metadata = {"rules": rules}
-    if isinstance(default, list):
+    if isinstance(default, list | dict):
         return field(default_factory=default.copy, metadata=metadata)
     return field(default=default, metadata=metadata)
 

@@ -49,6 +49,7 @@ def check(config: Config) -> None:
     check_paths(config)
     check_sweep_size(config.ablation)
     _check_condition_only(config)
+    _check_kept(config)
     check_sources(config.data)
     check_splits(config.data.splits, config.data.days, _days_before(config.background))
     check_days(config)
@@ -136,6 +137,14 @@ def _check_condition_only(config: Config) -> None:
         raise UserError(
             f"key {key!r}: found all of data.channels, expected some to be left to analyse"
         )
+
+
+def _check_kept(config: Config) -> None:
+    """Refuse channels to be written by a filter that the state does not have."""
+    for name in config.filter.keep:
+        if config.data.channels and name not in config.data.channels:
+            hint = nearest(name, config.data.channels)
+            raise UserError(f"key 'filter.keep': {name!r} is not in data.channels; {hint}")
 
 
 def _check_background(config: Config) -> None:

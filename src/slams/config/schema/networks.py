@@ -18,6 +18,7 @@ from slams.plugins.keys import (
     one_of,
     that,
 )
+from slams.variables import UNITS
 
 __all__ = [
     "FilterConfig",
@@ -32,6 +33,10 @@ _GROUPS = 8
 _MULTIPLES = f"multiples of {_GROUPS}, the groups of each normalisation"
 _WIDTH = that(lambda width: width % _GROUPS == 0, _MULTIPLES)
 _WIDTHS = that(lambda widths: not any(width % _GROUPS for width in widths), _MULTIPLES)
+_VARIABLES = that(
+    lambda weights: all(name in UNITS and weights[name] > 0 for name in weights),
+    f"numbers above 0 for some of {', '.join(UNITS)}",
+)
 _PAIR = that(lambda sizes: len(sizes) in (0, 2), "two numbers, or none")
 
 
@@ -153,7 +158,7 @@ class FilterConfig:
     # Probability that a feature inside a block is dropped in training; 0 for none.
     dropout: float = key(0.0, SHARE)
     # Weights of variables in the training loss, 1 where none is given.
-    weights: dict[str, float] = field(default_factory=lambda: {"temperature": 3.0})
+    weights: dict[str, float] = key({"temperature": 3.0}, _VARIABLES)
     # Days of each stream in a batch; gradients reach back to the first of them.
     days: int = key(2, at_least(1))
     # Days after which a stream starts again from the climatology, elsewhere.
