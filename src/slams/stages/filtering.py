@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ import torch
 from data_modules.multimodal import MultimodalDataModule
 from data_modules.store.packed_store import write_states
 from data_modules.store.packing import pack
+from data_modules.store.training_store import TrainingStore
 from data_modules.store.writing import canonical_json
 from slams.config.schema import BackgroundConfig, Config
 from slams.errors import UserError
@@ -32,6 +34,7 @@ from slams.stages.fitting import dry_run_step, fit
 from slams.stages.places import data_request, finished_run, trained_directory
 from slams.stages.running import run_stage
 from slams.stages.sequences import SequenceDataModule
+from slams.stages.training import set_up
 from slams.tracking.runs import Tracker
 
 __all__ = ["filter_days", "train_filter"]
@@ -59,9 +62,7 @@ def train_filter(config: Config, dry_run: bool = False) -> Path:
         stretch=settings.stretch,
         streams=settings.batch_size,
     )
-    if not dry_run:
-        check_machine(config.trainer)
-    datamodule.setup("fit")
+    set_up(config, datamodule, settings.batch_size, stage="train filter", dry_run=dry_run)
     torch.manual_seed(config.seed)
     module = LearnedFilter(
         settings,
@@ -92,6 +93,8 @@ def train_filter(config: Config, dry_run: bool = False) -> Path:
 def filter_days(config: Config, dry_run: bool = False) -> list[Path]:
     """Forecast every day of the recipe's splits from the observations before, and write them.
 
+    A finished store is kept; forecasts that were killed are made again.
+
     Each piece of a split is a cycle of its own that starts from `filter.start`. Reserved test days
     are left out unless the recipe declares a final measurement.
 
@@ -103,8 +106,8 @@ def filter_days(config: Config, dry_run: bool = False) -> list[Path]:
         The stores, one per lag.
 
     Raises:
-        UserError: An output has no name or exists, or the filter has not been trained for these
-            observations.
+        UserError: An output has no name or holds something else, or the filter has not been
+            trained for these observations.
     """
     outputs = _outputs(config)
     run = finished_run(config, "filter")
@@ -117,26 +120,34 @@ def filter_days(config: Config, dry_run: bool = False) -> list[Path]:
     store = datamodule.store
     kept = store.select(config.filter.keep) if config.filter.keep else store
     cycles = cycles_of(datamodule, final=config.data.splits.final)
+    if "test" in datamodule.periods and datamodule.reserved and not config.data.splits.final:
+        say("test days are left out: some are reserved (data.splits.final=true includes them)")
     if dry_run:
         _dry_run(config, datamodule, module, cycles)
+        return list(outputs.values())
+    made_of = [run.run_id, store.fingerprint, config.filter.start, config.seed]
+    # A cycle that starts on another day makes other forecasts.
+    made_of += [store.time[cycle[[0, -1]]].tolist() for cycle in cycles]
+    made_of += [asdict(config.observations), [c.name for c in kept.channels]]
+    identities = {lag: _identity(lag, *made_of) for lag in outputs}
+    wanted = {lag: p for lag, p in outputs.items() if not _is_kept(config, p, identities[lag])}
+    if not wanted:
         return list(outputs.values())
     order = np.sort(np.concatenate(cycles))
     shape = (len(order), len(kept.channels), *store.grid.shape)
     channels = [store.channels.index(c) for c in kept.channels]
-    states = {lag: _scratch(path, shape) for lag, path in outputs.items()}
+    states = {lag: _scratch(path, shape) for lag, path in wanted.items()}
+    settings = replace(config.filter, lags=list(wanted))
     with Heartbeat("filter", config.trainer.log_every_seconds) as heartbeat:
-        forecasts = cycle_forecasts(config.filter, datamodule, module, cycles)
+        forecasts = cycle_forecasts(settings, datamodule, module, cycles)
         for number, (lag, positions, forecast) in enumerate(forecasts):
             packed = pack(forecast[:, channels].cpu().numpy())
             states[lag][np.searchsorted(order, positions)] = packed
-            day = number // len(outputs)
+            day = number // len(wanted)
             heartbeat.note(f"day {day} of {max(map(len, cycles))}, {len(cycles)} cycles")
-        for lag, path in outputs.items():
-            made_of = [run.run_id, store.fingerprint, lag, config.filter.start, config.seed]
-            made_of += [asdict(config.observations), config.filter.keep]
-            identity = hashlib.sha256(canonical_json(made_of).encode()).hexdigest()
+        for lag, path in wanted.items():
             partial = path.with_name(path.name + ".partial")
-            write_states(partial, kept, store.time[order], states[lag], identity)
+            write_states(partial, kept, store.time[order], states[lag], identities[lag])
             shutil.rmtree(path, ignore_errors=True)
             os.replace(partial, path)
             _scratch_file(path).unlink()
@@ -148,7 +159,7 @@ def _outputs(config: Config) -> dict[int, Path]:
     """Return the store of each lag.
 
     Raises:
-        UserError: It has no name, or one that several lags share, or exists.
+        UserError: It has no name, or one that several lags share.
     """
     output, lags = config.filter.output, config.filter.lags
     if not output:
@@ -161,14 +172,30 @@ def _outputs(config: Config) -> dict[int, Path]:
             f"key 'filter.output': found {output!r} for {len(lags)} lags, expected a path with "
             f"{{lag}}, to tell their stores apart"
         )
-    outputs = {lag: Path(output.replace("{lag}", str(lag))) for lag in lags}
-    for path in outputs.values():
-        if path.exists() and config.resume != "overwrite":
-            raise UserError(
-                f"key 'filter.output': {path} exists; name another store, or write this one "
-                f"again with resume=overwrite"
-            )
-    return outputs
+    return {lag: Path(output.replace("{lag}", str(lag))) for lag in lags}
+
+
+def _identity(*made_of: Any) -> str:
+    return hashlib.sha256(canonical_json(made_of).encode()).hexdigest()
+
+
+def _is_kept(config: Config, path: Path, identity: str) -> bool:
+    """Return whether a store is there and holds the forecasts that would be written.
+
+    Raises:
+        UserError: Something else is at its path.
+    """
+    if config.resume == "overwrite" or not path.exists():
+        return False
+    if config.resume == "never":
+        raise UserError(f"key 'filter.output': {path} exists and resume=never; name another store")
+    if TrainingStore.open(path).fingerprint != identity:
+        raise UserError(
+            f"key 'filter.output': {path} holds other states than this recipe's forecasts; name "
+            f"another store, or replace this one with resume=overwrite"
+        )
+    say(f"{path}: finished before, kept")
+    return True
 
 
 def _load(config: Config, datamodule: MultimodalDataModule) -> LearnedFilter:

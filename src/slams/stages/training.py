@@ -34,7 +34,7 @@ from slams.stages.reconstruction import write_reconstruction
 from slams.stages.running import run_stage
 from slams.tracking.runs import Tracker
 
-__all__ = ["train_score", "train_vae"]
+__all__ = ["set_up", "train_score", "train_vae"]
 
 # Training windows whose patches give the principal components, and the most memory that these
 # may take (bytes); more make no difference.
@@ -63,7 +63,7 @@ def train_vae(config: Config, dry_run: bool = False) -> Path:
     values = len(datamodule.store.channels) * math.prod(datamodule.store.grid.shape)
     most = _COMPONENT_BYTES // (4 * config.data.window * values)
     components = min(_COMPONENT_WINDOWS, max(most, 1), len(datamodule.splits["train"]))
-    _set_up(
+    set_up(
         config,
         datamodule,
         config.vae.batch_size,
@@ -126,7 +126,7 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
     # that grow older from day to day.
     datamodule = trajectories(unobserved)
     piece = windows_at_a_time(unobserved, datamodule)
-    _set_up(
+    set_up(
         config,
         datamodule,
         config.score.batch_size,
@@ -171,7 +171,7 @@ def _train_pixel_score(config: Config, dry_run: bool) -> Path:
     check_machine(config.trainer)
     request = data_request(config, PixelScore.stage, datamodule)
     RunDirectory.check(request)
-    _set_up(config, datamodule, config.score.batch_size, stage="train score", dry_run=dry_run)
+    set_up(config, datamodule, config.score.batch_size, stage="train score", dry_run=dry_run)
     space = datamodule.space
     torch.manual_seed(config.seed)
     module = PixelScore(
@@ -193,7 +193,7 @@ def _train_pixel_score(config: Config, dry_run: bool) -> Path:
     return run_stage(config, request, work)
 
 
-def _set_up(
+def set_up(
     config: Config,
     datamodule: ReanalysisDataModule,
     batch_size: int,
