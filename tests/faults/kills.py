@@ -83,6 +83,13 @@ SCENARIOS = (
         ("tiny/score",),
     ),
     Scenario(
+        "train filter",
+        ("train", "filter", "recipe.yaml"),
+        tuple(f"runs/tiny/filter/{name}" for name in _TRAINED),
+        ("tiny/filter",),
+    ),
+    Scenario("filter", ("filter", "recipe.yaml"), ("forecasts.zarr",)),
+    Scenario(
         "assimilate",
         ("assimilate", "recipe.yaml"),
         tuple(f"runs/tiny/assimilation/{name}" for name in _ANALYSED),
@@ -258,7 +265,7 @@ def _stand_in() -> None:
 def _write_recipes(base: Path) -> None:
     """Write a source and the recipes of all verbs, every path relative to their directory."""
     from slams.config.loading import to_yaml
-    from slams.config.schema import OptimizerConfig, SimulateConfig, TrackingConfig
+    from slams.config.schema import FilterConfig, OptimizerConfig, SimulateConfig, TrackingConfig
     from tests.stages.commands import study
     from tests.synthetic import nature_run
 
@@ -266,7 +273,16 @@ def _write_recipes(base: Path) -> None:
     os.chdir(base)
     nature_run().to_zarr("nature.zarr", zarr_format=3, consolidated=False)
     config = study(Path("."), Path("nature.zarr"), test_cases=3)
-    for stage in (config.vae, config.score):
+    config.filter = FilterConfig(
+        output="forecasts.zarr",
+        channels=[8],
+        blocks=1,
+        embedding=8,
+        hidden=8,
+        stretch=20,
+        batch_size=2,
+    )
+    for stage in (config.vae, config.score, config.filter):
         stage.optimizer = OptimizerConfig(steps=36, warmup_steps=5, ema=0.9)
     config.assimilation.modality_study = 0
     config.trainer.checkpoint_every_steps = 4

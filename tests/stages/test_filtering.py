@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import zarr
 
 from data_modules.store.training_store import TrainingStore
 from slams.config.loading import to_yaml
 from slams.config.schema import BackgroundConfig, Config, FilterConfig, OptimizerConfig
 from slams.stages.data import multimodal
 from slams.stages.filter_cycles import cycles_of
-from tests.stages.commands import slams, study
+from tests.stages.commands import slams, study, tree
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +113,45 @@ def test_forecasts_do_not_depend_on_the_truth_of_their_day_or_later(filtered):
     np.testing.assert_array_equal(short.read(slice(0, None)), whole.read(slice(0, 96)))
 
 
+def test_other_cycles_are_other_forecasts(filtered):
+    """Where a cycle starts is part of what its forecasts are, also on days that both have."""
+    root, recipe = Path(filtered.runs).parent, write(filtered)
+    later = str(root / "later.zarr")
+    words = [f"filter.output={later}", "data.splits.test=[2001-04-01,2001-04-20]"]
+    assert slams(recipe, "filter", *words) == 0
+    one, other = TrainingStore.open(filtered.filter.output), TrainingStore.open(later)
+    assert one.fingerprint != other.fingerprint
+    again = str(root / "same.zarr")
+    assert slams(recipe, "filter", f"filter.output={again}") == 0
+    assert TrainingStore.open(again).fingerprint == one.fingerprint
+    # A finished store is kept.
+    before = tree(Path(again))
+    assert slams(recipe, "filter", f"filter.output={again}") == 0
+    assert tree(Path(again)) == before
+
+
+def test_the_score_model_is_trained_with_forecasts_of_several_lags(filtered):
+    """Other forecasts of any lag are encoded again."""
+    root = Path(filtered.runs).parent
+    config = replace(
+        filtered,
+        filter=replace(filtered.filter, output=f"{root}/of_{{lag}}.zarr", lags=[1, 3]),
+        background=BackgroundConfig(kind="file", path=f"{root}/of_{{lag}}.zarr", lag=1),
+        score=replace(filtered.score, lags=[3]),
+    )
+    recipe = write(config, "lags.yaml")
+    for verb in ("filter", "train vae", "train score"):
+        assert slams(recipe, verb) == 0
+    latents = Path(config.runs) / "tiny" / "vae" / "latents_1.zarr"
+    made = zarr.open_group(str(latents), mode="r")
+    assert {"train", "train_lag_3"} <= {name.partition("/")[0] for name in made}
+    before = dict(made.attrs)
+    words = ["filter.lags=[3]", "filter.start=truth", "resume=overwrite"]
+    assert slams(recipe, "filter", *words) == 0
+    assert slams(recipe, "train score", "resume=overwrite") == 0
+    assert dict(zarr.open_group(str(latents), mode="r").attrs) != before
+
+
 def test_a_longer_lead_is_worse_and_a_start_from_the_truth_better(filtered):
     root, recipe = Path(filtered.runs).parent, write(filtered)
     late, true = str(root / "late.zarr"), str(root / "true.zarr")
@@ -130,7 +170,8 @@ def test_a_longer_lead_is_worse_and_a_start_from_the_truth_better(filtered):
     ("words", "message"),
     [
         (["filter.output="], "key 'filter.output': found nothing"),
-        ([], "exists; name another store, or write this one again with resume=overwrite"),
+        (["resume=never"], "exists and resume=never; name another store"),
+        (["filter.lags=[2]"], "holds other states than this recipe's forecasts; name another"),
         (["filter.output=new.zarr", "filter.lags=[1,2]"], "expected a path with {lag}"),
         (
             [
@@ -140,6 +181,11 @@ def test_a_longer_lead_is_worse_and_a_start_from_the_truth_better(filtered):
             "found observations of temperature@500, but the filter",
         ),
         (["filter.output=new.zarr", "filter.hidden=16"], "filter.hidden"),
+        (["filter.keep=[temperature@700]"], "key 'filter.keep': 'temperature@700' is not in"),
+        (
+            ["filter.weights={temprature: 2}"],
+            "key 'filter.weights': found {'temperature': 3.0, 'temprature'",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_refused(filtered, capsys, words, message):

@@ -85,7 +85,6 @@ class LearnedFilter(TrainedModule):
         self.register_buffer("scale", _loss_scale(config.weights, channels, grid, sd), False)
         self.validation_loss = MeanMetric(nan_strategy="disable")
         self.forecast_error = ChannelError(len(channels))
-        self.channel_names = [c.name for c in channels]
         self._streams: _Streams | None = None
         self._validated: _Streams | None = None
         self.to(memory_format=torch.channels_last)

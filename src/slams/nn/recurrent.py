@@ -153,6 +153,7 @@ class RecurrentFilter(nn.Module):
         annual = torch.stack(
             [phase.sin(), phase.cos(), (2 * phase).sin(), (2 * phase).cos()], dim=-1
         )
+        # The U-Net's blocks know how far a cycle is, as those of a denoiser know its noise level.
         age = self.network.noise_embedding(torch.log1p(memory.age))
         factor = self.grid.block
         fields = torch.cat([memory.forecast, innovation, precision], dim=1)
