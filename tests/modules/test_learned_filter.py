@@ -111,9 +111,11 @@ def test_saved_streams_go_on_as_if_they_had_not_been_interrupted() -> None:
     streams = _Streams()
     with torch.no_grad():
         made.loss(part(batch, 0, 3), streams)
+        streams.outage = torch.tensor([2.0, 0.0])
         restored = _Streams.of({k: v.clone() for k, v in streams.state().items()})
         expected = made.loss(part(batch, 2, 5), streams)
         torch.testing.assert_close(made.loss(part(batch, 2, 5), restored), expected)
+    assert restored.outage.tolist() == streams.outage.tolist() == [2.0, 0.0]
 
 
 def test_the_truth_enters_the_loss_alone() -> None:
