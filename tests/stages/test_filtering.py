@@ -220,6 +220,8 @@ def test_several_lags_are_forecast_at_once(filtered):
     assert errors(filtered, root / "lag_0.zarr", days) < errors(
         filtered, root / "lag_1.zarr", days
     )
+    # What is made from the same observations for a later day is not the forecast of the day before.
+    assert np.abs(three[10:60, 0] - one.read(every)[8:58, 0]).mean() > 0.1
     late = str(root / "late_again.zarr")
     assert slams(recipe, "filter", f"filter.output={late}", "filter.lags=[3]") == 0
     np.testing.assert_array_equal(three[:, 0], TrainingStore.open(late).read(every)[:, 1])
