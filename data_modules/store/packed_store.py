@@ -40,6 +40,7 @@ _KEPT = (
     "time",
     "repairs",
     "statistics_days",
+    "made_by",
 )
 
 
@@ -77,7 +78,12 @@ def write_packed(
 
 
 def write_states(
-    path: Path, store: TrainingStore, days: np.ndarray, states: np.ndarray, fingerprint: str
+    path: Path,
+    store: TrainingStore,
+    days: np.ndarray,
+    states: np.ndarray,
+    fingerprint: str,
+    made_by: Mapping[str, Any],
 ) -> None:
     """Write states of other origin than a store's (forecasts) in the layout of a packed copy.
 
@@ -87,8 +93,9 @@ def write_states(
         days: `(n,)` days since 1970-01-01 00 UTC, increasing.
         states: `(n, C, H, W)` int16, packed anomalies (`data_modules.store.packing.pack`).
         fingerprint: Identity of the states.
+        made_by: What made them, the store's attribute `made_by`.
     """
-    attributes = {**store.attributes, "fingerprint": fingerprint}
+    attributes = {**store.attributes, "fingerprint": fingerprint, "made_by": dict(made_by)}
     _write(path, store, days, lambda chunk: states[chunk], attributes)
 
 

@@ -170,6 +170,10 @@ def test_a_longer_lead_is_worse_and_a_start_from_the_truth_better(filtered):
     ("words", "message"),
     [
         (["filter.output="], "key 'filter.output': found nothing"),
+        (
+            ["filter.output=${data.store}", "resume=overwrite"],
+            "is a training store that no filter has written; name another store",
+        ),
         (["resume=never"], "exists and resume=never; name another store"),
         (["filter.lags=[2]"], "holds other states than this recipe's forecasts; name another"),
         (["filter.output=new.zarr", "filter.lags=[1,2]"], "expected a path with {lag}"),
@@ -220,7 +224,9 @@ def test_several_lags_are_forecast_at_once(filtered):
     assert errors(filtered, root / "lag_0.zarr", days) < errors(
         filtered, root / "lag_1.zarr", days
     )
-    # What is made from the same observations for a later day is not the forecast of the day before.
+    zero = TrainingStore.open(root / "lag_0.zarr").read(every)
+    assert not np.array_equal(zero[10:60, 0], one.read(every)[11:61, 0])
+    # From the same observations, the forecast of a later day is not that of the day before.
     assert np.abs(three[10:60, 0] - one.read(every)[8:58, 0]).mean() > 0.1
     late = str(root / "late_again.zarr")
     assert slams(recipe, "filter", f"filter.output={late}", "filter.lags=[3]") == 0

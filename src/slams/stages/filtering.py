@@ -147,7 +147,8 @@ def filter_days(config: Config, dry_run: bool = False) -> list[Path]:
             heartbeat.note(f"day {day} of {max(map(len, cycles))}, {len(cycles)} cycles")
         for lag, path in wanted.items():
             partial = path.with_name(path.name + ".partial")
-            write_states(partial, kept, store.time[order], states[lag], identities[lag])
+            made_by = {"stage": "filter", "run": run.run_id, "lag": lag}
+            write_states(partial, kept, store.time[order], states[lag], identities[lag], made_by)
             shutil.rmtree(path, ignore_errors=True)
             os.replace(partial, path)
             _scratch_file(path).unlink()
@@ -185,11 +186,19 @@ def _is_kept(config: Config, path: Path, identity: str) -> bool:
     Raises:
         UserError: Something else is at its path.
     """
-    if config.resume == "overwrite" or not path.exists():
+    if not path.exists():
         return False
     if config.resume == "never":
         raise UserError(f"key 'filter.output': {path} exists and resume=never; name another store")
-    if TrainingStore.open(path).fingerprint != identity:
+    there = TrainingStore.open(path)
+    if "made_by" not in there.attributes:
+        raise UserError(
+            f"key 'filter.output': {path} is a training store that no filter has written; name "
+            f"another store"
+        )
+    if config.resume == "overwrite":
+        return False
+    if there.fingerprint != identity:
         raise UserError(
             f"key 'filter.output': {path} holds other states than this recipe's forecasts; name "
             f"another store, or replace this one with resume=overwrite"
