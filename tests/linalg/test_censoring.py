@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
 
 from slams.linalg import censoring
-from slams.linalg.censoring import inverse_mills, linearised_observations, truncated_normal
+from slams.linalg.censoring import (
+    departure_square,
+    inverse_mills,
+    linearised_observations,
+    truncated_normal,
+)
 from slams.linalg.solution import factorise
 
 
@@ -177,3 +184,15 @@ def test_linearised_observations_have_the_slope_and_curvature_of_the_likelihood(
     d, error = linearised_observations((y - h).detach(), r, silent)
     torch.testing.assert_close(d / error, slope.detach())
     torch.testing.assert_close(1 / error, -curvature)
+
+
+@pytest.mark.parametrize("prediction", [-2.0, 0.0, 0.3, 5.0])
+def test_expected_square_of_a_censored_departure_by_quadrature(prediction: float) -> None:
+    variance, bound = 0.49, -0.5
+    n = torch.linspace(-9, 9, 200_001, dtype=torch.float64)
+    density = torch.exp(-0.5 * n.square()) / math.sqrt(2 * math.pi)
+    values = (prediction + math.sqrt(variance) * n).clamp(min=bound)
+    expected = torch.trapezoid((values - prediction).square() * density, n)
+    given = torch.tensor([prediction - bound]).double(), torch.tensor([variance]).double()
+    assert float(departure_square(*given, bound)) == pytest.approx(float(expected), rel=1e-6)
+    assert torch.equal(departure_square(*given, -math.inf), given[1])

@@ -7,6 +7,7 @@ variance R, gain K = B / (B + R), analysis error variance A = (1 - K) B.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 
 import pytest
@@ -15,7 +16,12 @@ import torch
 
 from slams.fields import Background, Batch, FieldSpec, Observations
 from slams.metrics.observation_error import crps_with_error, rank_with_error
-from slams.metrics.observation_space import SUMS, ObservationSpace, observed_statistics
+from slams.metrics.observation_space import (
+    SUMS,
+    ObservationSpace,
+    observed_statistics,
+    unit_errors,
+)
 from slams.metrics.scores import rank_chi_square
 from slams.normalisation import Normaliser
 
@@ -34,7 +40,10 @@ class Everywhere:
     longitude = torch.full((POINTS,), 200.0, dtype=torch.float64)  # in the Pacific
 
     def __call__(self, state):
-        return state[..., 0, :, :].flatten(-2) + 3.0
+        return self.linear(state) + 3.0
+
+    def linear(self, state):
+        return state[..., 0, :, :].flatten(-2)
 
 
 def problem(cases=2):
@@ -204,3 +213,73 @@ def test_the_real_conversions_are_used():
     assert float(values["o_minus_b_mean"]) == pytest.approx(mean - (0.5 + 2.0 + 3.0), abs=1e-5)
     assert float(values["o_minus_a_mean"]) == pytest.approx(mean - (2.5 + 5.5 + 3.0), abs=1e-5)
     assert float(values["hbh_assumed"]) == pytest.approx(1.0)
+
+
+@dataclass
+class Mean:
+    """One observation, the mean of two neighbouring grid points; the second weighs thrice."""
+
+    units: str = "K"
+    latitude: torch.Tensor = field(default_factory=lambda: torch.zeros(1).double())
+    longitude: torch.Tensor = field(default_factory=lambda: torch.zeros(1).double())
+
+    def __call__(self, state):
+        return self.linear(state) + 3.0
+
+    def linear(self, state):
+        return (0.25 * state[..., 0, 0, 0] + 0.75 * state[..., 0, 0, 1])[..., None]
+
+
+def background_variance(errors):
+    """Return `H B H^T` of `Mean` where the background's standard deviations are 2 and 4."""
+    one = torch.ones(1, 1, 1).double()
+    batch = Batch(
+        fields=torch.zeros(1, 1, 1, 1, 2).double(),
+        mask=torch.ones(1, 1, 1, 1, 2, dtype=torch.bool),
+        time=torch.zeros(1, 1),
+        case=torch.arange(1),
+        climatology=torch.zeros(1, 1, 1, 1, 2).double(),
+        background=Background(
+            torch.zeros(1, 1, 1, 1, 2).double(), torch.tensor([4.0, 16.0]).reshape(1, 1, 1, 1, 2)
+        ),
+        observations=(Observations("satellite/t", Mean(), one, one > 0, one),),
+    )
+    normal = SimpleNamespace(denormalise=lambda x, c: x, sd=torch.ones(1, 1, 2).double())
+    ((case),) = ObservationSpace(normal, 0, errors)(batch, torch.zeros(1, 3, 1, 1, 1, 2).double())
+    ((sums),) = case.values()
+    return float(observed_statistics(sums.sums[0], 3, "assimilated")["hbh_assumed"])
+
+
+def test_background_errors_in_a_footprint_are_correlated_as_past_ones():
+    alike = torch.ones(1, 1, 1, 1, 2).double()
+    alone = math.sqrt(2) * torch.eye(2).double().reshape(2, 1, 1, 1, 2)
+    assert background_variance(None) == pytest.approx((0.25 * 2 + 0.75 * 4) ** 2)
+    assert background_variance(alike) == pytest.approx((0.25 * 2 + 0.75 * 4) ** 2)
+    assert background_variance(alone) == pytest.approx((0.25 * 2) ** 2 + (0.75 * 4) ** 2)
+    opposite = (
+        torch.tensor([1.0, -1.0]).double().expand(40, 1, 1, 1, 2)
+    )  # more than are observed at a time
+    assert background_variance(opposite) == pytest.approx((0.25 * 2 - 0.75 * 4) ** 2)
+
+
+def test_past_errors_have_unit_variance_where_there_are_any():
+    errors = torch.randn(9, 1, 2, 3, 4, generator=torch.Generator().manual_seed(1)) * 5
+    known = torch.rand(errors.shape, generator=torch.Generator().manual_seed(2)) > 0.3
+    known[:, 0, 0, 0, 0] = False
+    unit = unit_errors(errors, known)
+    size = unit.square().mean(dim=0)
+    assert float(size[0, 0, 0, 0]) == 0.0
+    torch.testing.assert_close(size.flatten()[1:], torch.ones(23))
+    assert bool((unit[~known] == 0).all())
+
+
+def test_chi_square_of_reports_at_a_bound_is_one():
+    batch, members = problem(1)
+    (seen,) = batch.observations
+    drawn = torch.randn(seen.values.shape, generator=torch.Generator().manual_seed(8)).double()
+    guess = 3.0 + batch.background.mean.flatten(-3)
+    values = (guess + math.sqrt(B + R) * drawn).clamp(min=3.0)
+    bounded = replace(seen, values=values.masked_fill(~seen.mask, math.nan), bound=3.0)
+    ((case),) = ObservationSpace(normaliser(), 0)(replace(batch, observations=(bounded,)), members)
+    found = observed_statistics(case[SEEN].sums[0], MEMBERS, "assimilated")
+    assert float(found["chi2"]) == pytest.approx(1, abs=0.05)

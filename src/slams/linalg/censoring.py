@@ -35,6 +35,7 @@ import torch
 from torch import Tensor
 
 __all__ = [
+    "departure_square",
     "equivalent_observations",
     "inverse_mills",
     "linearised_observations",
@@ -84,6 +85,25 @@ def truncated_normal(mean: Tensor, variance: Tensor, bound: Tensor) -> tuple[Ten
     inverse = 1 / a.clamp(max=_FAR).square()
     series = inverse * (1 - inverse * (6 - 50 * inverse))
     return mean - sd * ratio, variance * torch.where(a < _FAR, series, 1 - ratio * (a + ratio))
+
+
+def departure_square(departure: Tensor, variance: Tensor, bound: float) -> Tensor:
+    """Return the expected square of `y - h` for `y = max(b, h + n)`, `n ~ N(0, S)`.
+
+    With `a = (h - b) / s` it is `s^2 (Phi(a) - a phi(a)) + (h - b)^2 Phi(-a)`, and `S` without a
+    bound.
+
+    Args:
+        departure: `(...)` the prediction `h` minus the bound `b`.
+        variance: `(...)` `S`, above 0.
+        bound: `b`.
+    """
+    if math.isinf(bound):
+        return variance
+    a = departure / variance.sqrt()
+    density = torch.exp(-0.5 * a.square()) / math.sqrt(2 * math.pi)
+    heard = torch.special.ndtr(a) - a * density
+    return variance * heard + departure.square() * torch.special.ndtr(-a)
 
 
 def linearised_observations(

@@ -9,7 +9,15 @@ the sums over the observations of a case, per region, determine
 * mean and standard deviation of O-B and O-A;
 * the innovation chi-square `E[d_ob^2 / (R + H B H^T)]`, 1 when `R` and `B` are right (Menard and
   Chang 2000). Only the diagonal of `H B H^T` is used: `d^T (H B H^T + R)^-1 d / p` needs the whole
-  matrix, which is too expensive, and has the same expectation;
+  matrix, which is too expensive, and has the same expectation. With the background's standard
+  deviations `s` of the day and N past errors `e`, divided by their own standard deviations,
+
+      (H B H^T)_pp = (1 / N) sum_n (H (s e_n))_p^2,
+
+  so that errors within a footprint, or between grid points that are interpolated, are correlated
+  as they have been. Without past errors they count as fully correlated, which is the maximum. An
+  observation that cannot fall below a bound is compared with the expected square of its departure
+  (`slams.linalg.censoring.departure_square`), which is smaller than `R + H B H^T` near the bound;
 * the estimates of Desroziers et al. (2005, doi 10.1256/qj.05.108), for observations that were
   assimilated with weights near the optimal ones,
 
@@ -32,6 +40,7 @@ import torch
 from torch import Tensor
 
 from slams.fields import Batch, Observations
+from slams.linalg.censoring import departure_square
 from slams.metrics.centred import mean_error_share
 from slams.metrics.observation_error import crps_with_error, rank_with_error
 from slams.metrics.regions import point_regions
@@ -46,6 +55,7 @@ __all__ = [
     "ObservationSpace",
     "ObservedSums",
     "observed_statistics",
+    "unit_errors",
 ]
 
 ASSIMILATED, HELD_OUT = "assimilated", "held_out"
@@ -58,7 +68,7 @@ SUMS = (
     "n",
     "b",
     "b_b",
-    "b_b/v",  # v = R + H B H^T, assumed
+    "b_b/v",  # v: what `b_b` is expected to be, R + H B H^T without a bound
     "a",
     "a_a",
     "a_a/r",
@@ -68,6 +78,9 @@ SUMS = (
     "spread",
     "crps",
 )
+
+# Past errors that are observed at a time; limits the temporaries.
+_ERRORS = 16
 
 
 @dataclass(frozen=True)
@@ -89,11 +102,14 @@ class ObservationSpace:
     Args:
         normaliser: The conversions.
         seed: The experiment's seed, for the errors that are added to members before ranking.
+        errors: `(N, T, C, H, W)` past errors of backgrounds, with a mean square of one at each
+            point (`unit_errors`); `None` takes errors as fully correlated.
     """
 
-    def __init__(self, normaliser: Normaliser, seed: int) -> None:
+    def __init__(self, normaliser: Normaliser, seed: int, errors: Tensor | None = None) -> None:
         self._normaliser = normaliser
         self._seed = seed
+        self._errors = errors
         self._regions: dict[Key, tuple[Tensor, Tensor]] = {}
 
     def __call__(
@@ -120,23 +136,38 @@ class ObservationSpace:
                 key = observed.name, use
                 regions = self._point_regions(key, observed)
                 h_members, h_background = observed.operator(members), observed.operator(mean)
-                # Use the linear part of H only, without e.g. an elevation correction. The
-                # background's errors are assumed fully correlated within a footprint.
-                h_sd = observed.operator(sd) - observed.operator(torch.zeros_like(sd))
                 for b, sums in enumerate(found):
                     if bool(observed.mask[b].any()):
-                        background, case = (h_background[b], h_sd[b]), int(batch.case[b])
+                        hbh = self._background_variance(observed, sd[b])
+                        background, case = (h_background[b], hbh), int(batch.case[b])
                         sums[key] = self._sum(
                             observed, b, h_members[b], background, regions, case, centred
                         )
         return found
+
+    def _background_variance(self, observed: Observations, sd: Tensor) -> Tensor:
+        """Return the diagonal of `H B H^T` of a case, `(T, P)`.
+
+        Args:
+            observed: The observations.
+            sd: `(T, C, H, W)` channel units, the background's standard deviations.
+        """
+        # The linear part of H only, without e.g. an elevation correction.
+        linear = observed.operator.linear
+        if self._errors is None:
+            return linear(sd).square()
+        self._errors = self._errors.to(sd.device)
+        total = torch.zeros_like(observed.error_variance[0])
+        for some in self._errors.split(_ERRORS):
+            total += linear(sd * some).square().sum(dim=0)
+        return total / len(self._errors)
 
     def _sum(
         self,
         observed: Observations,
         b: int,
         members: Tensor,
-        background: tuple[Tensor, Tensor],
+        background: tuple[Tensor, Tensor],  # H(x_b), and the diagonal of H B H^T
         regions: Tensor,
         case: int,
         centred: bool,
@@ -147,13 +178,14 @@ class ObservationSpace:
         x = members[:, mask].double()
         count = x.shape[0]
         a = y - x.mean(dim=0)
-        d = y - background[0][mask].double()
-        hbh = background[1][mask].double().square()
+        guess = background[0][mask].double()
+        d = y - guess
+        hbh = background[1][mask].double()
         columns = {
             "n": torch.ones_like(y),
             "b": d,
             "b_b": d * d,
-            "b_b/v": d * d / (r + hbh),
+            "b_b/v": d * d / departure_square(guess - observed.bound, r + hbh, observed.bound),
             "a": a,
             "a_a": a * a,
             "a_a/r": a * a / r,
@@ -177,6 +209,22 @@ class ObservationSpace:
         if key not in self._regions or not torch.equal(self._regions[key][0], latitude):
             self._regions[key] = latitude, point_regions(latitude, longitude)
         return self._regions[key][1].to(observed.mask.device)
+
+
+def unit_errors(errors: Tensor, known: Tensor | None = None) -> Tensor:
+    """Divide past errors by their root mean square at each point.
+
+    Args:
+        errors: `(N, T, C, H, W)` normalised.
+        known: The same shape, bool, False where an error is not known; `None` if none is.
+
+    Returns:
+        The errors with a mean square of one over `N`, zero where there are none.
+    """
+    if known is not None:
+        errors = errors.masked_fill(~known, 0.0)
+    size = errors.square().mean(dim=0).sqrt()
+    return errors / size.clamp(min=torch.finfo(errors.dtype).tiny)
 
 
 def observed_statistics(

@@ -50,6 +50,7 @@ class AssimilationEvaluator(LightningModule):
         channels: The `C` channels.
         seed: The experiment's seed, for rank ties and the bootstrap.
         analysed: Names of the channels that are scored and written; all of them by default.
+        errors: `(N, T, C, H, W)` past errors of backgrounds, see `ObservationSpace`.
 
     Attributes:
         share_members: Whether every rank is given every case, in the same batches.
@@ -73,6 +74,7 @@ class AssimilationEvaluator(LightningModule):
         channels: Sequence[FieldSpec],
         seed: int = 0,
         analysed: Sequence[str] = (),
+        errors: Tensor | None = None,
     ) -> None:
         super().__init__()
         # With fewer cases than ranks, some ranks have none.
@@ -94,7 +96,7 @@ class AssimilationEvaluator(LightningModule):
         self._share = Share()
         self._seen = self.done = 0
         self.at_work = ""
-        self._observed = ObservationSpace(normaliser, seed)
+        self._observed = ObservationSpace(normaliser, seed, errors)
         self._tables: dict[str, pd.DataFrame] | None = None
 
     def setup(self, stage: str) -> None:

@@ -43,6 +43,7 @@ from slams.stages.data import analysed_days, withholding
 from slams.stages.headline import log_headline
 from slams.stages.memory import assimilation_memory
 from slams.stages.methods import error_scales, make_methods, say_times
+from slams.stages.past_errors import past_errors
 from slams.stages.places import data_request, error_directory
 from slams.stages.reporting import report
 from slams.stages.running import run_stage
@@ -172,6 +173,7 @@ def _evaluate(
         data.channels,
         seed=config.seed,
         analysed=config.data.analysed,
+        errors=past_errors(config, data),
     )
     # With fewer cases than ranks some ranks would be idle: ranks share the members instead.
     world = config.trainer.devices * config.trainer.num_nodes
