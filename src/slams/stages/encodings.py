@@ -18,6 +18,7 @@ from slams.assimilators.base import Archive
 from slams.assimilators.degraded_backgrounds import mixed, unrelated_days
 from slams.config.schema import Config
 from slams.nn.latent_space import LatentSpace
+from slams.runtime.heartbeat import Heartbeat
 from slams.runtime.ranks import is_rank_zero
 from slams.stages.data import trajectories
 from slams.stages.places import trained_directory
@@ -63,10 +64,14 @@ def encode_windows(
         key["turned"] = str(rolled)
     path = trained_directory(config, "vae") / f"latents_{background.lag}.zarr"
     if is_rank_zero():
-        if not write_latents(path, space, _splits(config, datamodule, lags, rolled), key):
-            # The days are read all the same: an error in them is reported before the training.
-            for _, pieces in _splits(config, datamodule, lags, ()):
-                deque(pieces, maxlen=0)
+        with Heartbeat("train score", config.trainer.log_every_seconds) as heartbeat:
+            splits = _noted(_splits(config, datamodule, lags, rolled), "encoding", heartbeat)
+            if not write_latents(path, space, splits, key):
+                # The days are read all the same: an error in them is reported before the training.
+                for _, pieces in _noted(
+                    _splits(config, datamodule, lags, ()), "reading", heartbeat
+                ):
+                    deque(pieces, maxlen=0)
     else:
         wait_for_latents(path, key)
     return LatentDataModule(
@@ -105,6 +110,22 @@ def _splits(
             f"train_turned_{cells}",
             (part.rolled(cells) for part in _pieces(train, error, piece)),
         )
+
+
+def _noted(
+    splits: Iterator[tuple[str, Iterator[Archive]]], doing: str, heartbeat: Heartbeat
+) -> Iterator[tuple[str, Iterator[Archive]]]:
+    """Let a heartbeat say which windows are being encoded or read."""
+
+    def counted(name: str, pieces: Iterator[Archive]) -> Iterator[Archive]:
+        done = 0
+        for piece in pieces:
+            heartbeat.note(f"{doing} {name}, window {done}")
+            yield piece
+            done += len(piece.time)
+
+    for name, pieces in splits:
+        yield name, counted(name, pieces)
 
 
 def _at_lag(config: Config, datamodule: MultimodalDataModule, lag: int) -> MultimodalDataModule:
