@@ -12,6 +12,7 @@ import torch
 
 from data_modules.store.training_store import TrainingStore
 from slams.errors import UserError
+from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
 from slams.stages.filter_errors import filter_errors, open_compared, print_filter_errors
 
@@ -175,17 +176,28 @@ def test_what_is_unknown_has_no_weight_and_a_broken_forecast_an_infinite_error(s
     assert filter_errors(store, broken, days)["rmse"].tolist() == [np.inf]
 
 
-def test_another_variable_where_there_is_no_temperature_on_levels(store):
+def test_another_variable_where_there_is_no_temperature_on_levels(store, capsys):
     rain = store.select(["total_precipitation_24hr"])
     table = filter_errors(rain, moved(rain, 0.5), cycles(store))
     np.testing.assert_allclose(table["rmse"], 0.5, rtol=1e-4)
+    print_filter_errors(table, rain.channels, lag=0)
+    printed = capsys.readouterr().out
+    assert "lag 0: rmse of total precipitation 24hr (mm day-1)" in printed
+    assert "levels" not in printed
+    names = ["2m_temperature", "u_component_of_wind@850", "specific_humidity@850"]
+    winds = replace(store, channels=tuple(map(FieldSpec.parse, [*names, "surface_pressure"])))
+    table = filter_errors(winds, winds, cycles(winds), winds)
+    assert table["rmse"].eq(0).all()
+    assert table["difference_ratio"].isna().all()
+    print_filter_errors(table, winds.channels, lag=0)
+    assert "rmse of u component of wind (m s-1), 850 hPa" in capsys.readouterr().out
 
 
 def test_printed_table(store, capsys):
     table = filter_errors(store, moved(store, 2.0), cycles(store), moved(store, -1.0))
-    print_filter_errors(table, store, lag=3)
+    print_filter_errors(table, store.channels, lag=3)
     text = capsys.readouterr().out
-    assert f"{store.path}, lag 3: temperature (K), mean of 2 levels" in text.replace("\n", "")
+    assert "lag 3: rmse of temperature (K), mean of 2 levels" in text
     line = next(line for line in text.splitlines() if "11-20" in line).replace("│", " ").split()
     assert line[:6] == ["train", "11-20", "12", "of", "12", "2.00"]
     assert line[-3:] == ["1.00", "3.00", "3.00"]

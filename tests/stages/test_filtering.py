@@ -218,7 +218,7 @@ def test_errors_are_printed_and_compared_with_those_of_another_start(filtered, c
     assert slams(recipe, "filter") == 0
     printed = capsys.readouterr().out
     alone = rows(printed)
-    assert "lag 1: temperature (K), mean of 2 levels" in printed
+    assert "lag 1: rmse of temperature (K), mean of 2 levels" in printed
     assert {split for split, _ in alone} == {"train", "validation", "test"}
     assert [d for s, d in alone if s == "train"] == ["1-5", "6-10", "11-20", "21-30", "31-80"]
     rmse, climatology, ratio = alone["test", "11-20"]

@@ -117,32 +117,31 @@ def filter_errors(
     truth, rows = truth.select(names), []
     for split, pieces in cycles.items():
         days = np.concatenate(pieces)
-        number = np.concatenate([np.rint(piece - piece[0]) for piece in pieces]) + 1
+        day = np.concatenate([np.rint(piece - piece[0]) for piece in pieces]) + 1
         there = np.all([find_days(store.time, days) >= 0 for store in states], axis=0)
-        place = np.searchsorted(_BINS, number, side="right") - 1
-        for bin_ in range(len(_BINS)):
-            own = np.sort(days[there & (place == bin_)])
-            if not len(own):
-                continue
+        place = np.searchsorted(_BINS, day, side="right") - 1
+        for number in np.unique(place[there]):
+            own = np.sort(days[there & (place == number)])
             picked = np.linspace(0, len(own) - 1, min(most, len(own)))
             some = own[np.rint(picked).astype(np.int64)]
-            rmse, climatology, *more = _rmse(truth, states, some)
-            row = {"split": split, "days": _bin_name(bin_), "n": len(some), "of": len(own)}
-            row |= {"rmse": rmse, "climatology": climatology, "ratio": rmse / climatology}
-            if more:
-                other_rmse, difference = more
-                row |= {"other_rmse": other_rmse, "difference": difference}
-                row["difference_ratio"] = difference / np.minimum(rmse, other_rmse)
-            rows.append(row)
-    return pd.DataFrame(rows)
+            rows.append(
+                (split, _bin_name(number), len(some), len(own), *_rmse(truth, states, some))
+            )
+    more = [] if other is None else ["other_rmse", "difference"]
+    table = pd.DataFrame(rows, columns=["split", "days", "n", "of", "rmse", "climatology", *more])
+    table.insert(6, "ratio", table["rmse"] / table["climatology"])
+    if more:
+        smaller = table[["rmse", "other_rmse"]].min(axis=1)
+        table["difference_ratio"] = table["difference"] / smaller
+    return table
 
 
-def print_filter_errors(table: pd.DataFrame, forecasts: TrainingStore, lag: int) -> None:
+def print_filter_errors(table: pd.DataFrame, channels: Sequence[FieldSpec], lag: int) -> None:
     """Print the errors of one lag.
 
     Args:
         table: Result of `filter_errors`.
-        forecasts: The store of the forecasts.
+        channels: The channels of the forecasts.
         lag: Days from the last observations to the forecast day.
     """
     headings = ["cycles", "days", "days read", "rmse", "climatology", "ratio"]
@@ -150,15 +149,17 @@ def print_filter_errors(table: pd.DataFrame, forecasts: TrainingStore, lag: int)
     if "difference" in table:
         headings += ["other", "difference", "diff. / smaller"]
         caption += "; other: rmse of filter.compared_with"
-    channels = _compared(forecasts.channels)
-    count = f", mean of {len(channels)} levels" if channels[0].level is not None else ""
-    what = f"{channels[0].variable.replace('_', ' ')} ({channels[0].units}){count}"
+    compared = _compared(channels)
+    levels = "" if compared[0].level is None else f", {compared[0].level} hPa"
+    if len(compared) > 1:
+        levels = f", mean of {len(compared)} levels"
+    what = f"rmse of {compared[0].variable.replace('_', ' ')} ({compared[0].units}){levels}"
     rows = [
         [row.split, row.days, f"{row.n} of {row.of}", *(f"{value:#.3g}" for value in row[4:])]
         for row in table.itertuples(index=False, name="Row")
     ]
-    title = f"{forecasts.path}, lag {lag}: {what}"
-    print_tables(make_table(title, headings, rows, caption, texts=0))
+    # No column is broken over lines.
+    print_tables(make_table(f"lag {lag}: {what}", headings, rows, caption, texts=0))
 
 
 def _compared(channels: Sequence[FieldSpec]) -> list[FieldSpec]:

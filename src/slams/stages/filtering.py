@@ -146,8 +146,8 @@ def filter_days(config: Config, dry_run: bool = False) -> list[Path]:
     pieces = split_cycles(datamodule, final=config.data.splits.final)
     days_of = {split: [store.time[c] for c in own] for split, own in pieces.items()}
     for lag, path in outputs.items():
-        there = TrainingStore.open(path)
-        print_filter_errors(filter_errors(kept, there, days_of, compared.get(lag)), there, lag)
+        table = filter_errors(kept, TrainingStore.open(path), days_of, compared.get(lag))
+        print_filter_errors(table, kept.channels, lag)
     return list(outputs.values())
 
 
