@@ -146,13 +146,16 @@ def test_two_forecasts_are_compared_by_their_difference(store):
 
 
 def test_only_days_that_both_forecasts_have_are_compared(store):
-    other = moved(store, 1.0)
-    part = replace(other, time=other.time[8:])
-    # Position 0 of the part is day 8 of the store: its states are those of other days.
-    table = filter_errors(store, moved(store, 2.0), {"train": [store.time[:20]]}, part)
+    store = store.select(["temperature@850", "temperature@500"])
+    # Its positions are those of the store 8 days before, and it is 1 K too warm.
+    late = moved(store, lambda index: store.read(index + 8) - store.read(index) + 1)
+    late = replace(late, time=store.time[8:])
+    table = filter_errors(store, moved(store, 2.0), {"train": [store.time[:20]]}, late)
     assert table["days"].tolist() == ["6-10", "11-20"]
     assert table["of"].tolist() == [2, 10]
     np.testing.assert_allclose(table["rmse"], 2, rtol=1e-4)
+    np.testing.assert_allclose(table["other_rmse"], 1, rtol=1e-4)
+    np.testing.assert_allclose(table["difference"], 1, rtol=1e-4)
 
 
 def test_what_is_unknown_has_no_weight_and_a_broken_forecast_an_infinite_error(store):
@@ -191,6 +194,13 @@ def test_another_variable_where_there_is_no_temperature_on_levels(store, capsys)
     assert table["difference_ratio"].isna().all()
     print_filter_errors(table, winds.channels, lag=0)
     assert "rmse of u component of wind (m s-1), 850 hPa" in capsys.readouterr().out
+
+
+def test_temperature_comes_before_other_variables(store, capsys):
+    names = ["u_component_of_wind@850", "temperature@500", "2m_temperature", "surface_pressure"]
+    other = replace(store, channels=tuple(map(FieldSpec.parse, names)))
+    print_filter_errors(filter_errors(other, other, cycles(other)), other.channels, lag=0)
+    assert "rmse of temperature (K), 500 hPa" in capsys.readouterr().out
 
 
 def test_printed_table(store, capsys):
