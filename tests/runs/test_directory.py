@@ -138,6 +138,10 @@ def test_another_recipe_is_refused_with_its_first_key(config: Config, finished: 
         ("assimilation", "trainer.devices", 2, False),
         ("assimilation", "report.dpi", 50, False),
         ("vae", "trainer.precision", "32-true", False),
+        ("filter", "filter.hidden", 8, True),
+        ("filter", "filter.start", "truth", False),
+        ("filter", "filter.compared_with", "stores/other.zarr", False),
+        ("assimilation", "filter.compared_with", "stores/other.zarr", False),
     ],
 )
 def test_which_keys_a_stage_depends_on(

@@ -185,6 +185,12 @@ def test_a_longer_lead_is_worse_and_a_start_from_the_truth_better(filtered):
             "found observations of temperature@500, but the filter",
         ),
         (["filter.output=new.zarr", "filter.hidden=16"], "filter.hidden"),
+        (["filter.compared_with=no.zarr"], "key 'filter.compared_with': no.zarr: found no such"),
+        (["filter.compared_with=${filter.output}"], "holds the forecasts themselves"),
+        (
+            ["filter.output=f_{lag}.zarr", "filter.lags=[1,2]", "filter.compared_with=no.zarr"],
+            "key 'filter.compared_with': found 'no.zarr' for 2 lags, expected a path with {lag}",
+        ),
         (["filter.keep=[temperature@700]"], "key 'filter.keep': 'temperature@700' is not in"),
         (
             ["filter.weights={temprature: 2}"],
@@ -195,6 +201,40 @@ def test_a_longer_lead_is_worse_and_a_start_from_the_truth_better(filtered):
 def test_what_cannot_be_done_is_refused(filtered, capsys, words, message):
     assert slams(write(filtered), "filter", *words) == 2
     assert message in capsys.readouterr().err
+
+
+def rows(printed: str) -> dict[tuple[str, str], list[float]]:
+    """Return the numbers of a printed table of errors by split and days of a cycle."""
+    lines = [line.split("│")[1:-1] for line in printed.splitlines() if line.startswith("│")]
+    return {(split.strip(), days.strip()): [*map(float, v)] for split, days, _, *v in lines}
+
+
+def test_errors_are_printed_and_compared_with_those_of_another_start(filtered, capsys):
+    root, recipe = Path(filtered.runs).parent, write(filtered)
+    true = str(root / "from_truth.zarr")
+    before = tree(Path(filtered.filter.output))
+    capsys.readouterr()
+    # A finished store is kept, and its errors are printed again.
+    assert slams(recipe, "filter") == 0
+    printed = capsys.readouterr().out
+    alone = rows(printed)
+    assert "lag 1: rmse of temperature (K), mean of 2 levels" in printed
+    assert {split for split, _ in alone} == {"train", "validation", "test"}
+    assert [d for s, d in alone if s == "train"] == ["1-5", "6-10", "11-20", "21-30", "31-80"]
+    rmse, climatology, ratio = alone["test", "11-20"]
+    assert rmse < climatology
+    assert ratio == pytest.approx(rmse / climatology, rel=0.01)
+    assert slams(recipe, "filter", f"filter.output={true}", "filter.start=truth") == 0
+    other = rows(capsys.readouterr().out)
+    assert slams(recipe, "filter", f"filter.compared_with={true}") == 0
+    both = rows(capsys.readouterr().out)
+    assert {key: values[:3] for key, values in both.items()} == alone
+    assert {key: values[3] for key, values in both.items()} == {k: v[0] for k, v in other.items()}
+    # The start is forgotten.
+    assert both["train", "31-80"][-1] < 0.1 < both["train", "1-5"][-1]
+    # What forecasts are compared with changes neither them nor the training.
+    assert tree(Path(filtered.filter.output)) == before
+    assert slams(recipe, "train filter", f"filter.compared_with={true}") == 0
 
 
 def test_a_filter_goes_on_with_a_part_of_its_observations(filtered):
@@ -243,7 +283,7 @@ def test_a_missing_day_divides_a_cycle(filtered):
     assert [len(cycle) for cycle in cycles_of(data, final=True)] == [59, 24, 12, 10]
 
 
-def test_reserved_test_days_are_left_out_unless_the_recipe_is_final(filtered):
+def test_reserved_test_days_are_left_out_unless_the_recipe_is_final(filtered, capsys):
     root, recipe = Path(filtered.runs).parent, write(filtered)
     held = "data.splits.reserved=[2001-03-28,2001-04-20]"
     for final, days in (("false", 82), ("true", 106)):
@@ -251,3 +291,5 @@ def test_reserved_test_days_are_left_out_unless_the_recipe_is_final(filtered):
         words = [f"filter.output={output}", held, f"data.splits.final={final}"]
         assert slams(recipe, "filter", *words) == 0
         assert len(TrainingStore.open(output).time) == days
+        scored = {split for split, _ in rows(capsys.readouterr().out)}
+        assert ("test" in scored) == (final == "true")

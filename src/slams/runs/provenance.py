@@ -29,7 +29,13 @@ __all__ = [
 
 _PACKAGES = ("torch", "lightning", "torchmetrics", "azula", "zarr", "xarray", "mlflow")
 # What a trained filter is used for.
-_FILTER_USE = ("filter.output", "filter.start", "filter.lags", "filter.keep")
+_FILTER_USE = (
+    "filter.output",
+    "filter.start",
+    "filter.lags",
+    "filter.keep",
+    "filter.compared_with",
+)
 # Keys that a trained network depends on.
 _VAE = ("seed", "data", "vae")
 _SCORE = (*_VAE, "score", "background")

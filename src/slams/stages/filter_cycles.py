@@ -15,11 +15,11 @@ from slams.fields import Batch
 from slams.modules.learned_filter import LearnedFilter
 from slams.nn.recurrent import Memory
 
-__all__ = ["cycle_forecasts", "cycles_of"]
+__all__ = ["cycle_forecasts", "cycles_of", "split_cycles"]
 
 
-def cycles_of(datamodule: MultimodalDataModule, final: bool) -> list[np.ndarray]:
-    """Return the positions in the store of the days of each cycle, the longest cycle first.
+def split_cycles(datamodule: MultimodalDataModule, final: bool) -> dict[str, list[np.ndarray]]:
+    """Return the positions in the store of the days of each cycle, by split, in order of time.
 
     A cycle is a piece of a split, or of one that a missing day divides.
 
@@ -27,14 +27,22 @@ def cycles_of(datamodule: MultimodalDataModule, final: bool) -> list[np.ndarray]
         datamodule: The DataModule of the store, with windows of one day.
         final: Whether test days are included although some are reserved.
     """
-    cycles, time = [], datamodule.store.time
+    cycles: dict[str, list[np.ndarray]] = {}
+    time = datamodule.store.time
     for name, period in datamodule.periods.items():
         if name == "reserved" or (name == "test" and datamodule.reserved and not final):
             continue
         piece = period.pieces_of(time)
+        cycles[name] = []
         for number in range(len(period.pieces)):
             days = np.flatnonzero(piece == number)
-            cycles += np.split(days, np.flatnonzero(np.diff(time[days]) != 1) + 1)
+            cycles[name] += np.split(days, np.flatnonzero(np.diff(time[days]) != 1) + 1)
+    return cycles
+
+
+def cycles_of(datamodule: MultimodalDataModule, final: bool) -> list[np.ndarray]:
+    """Return the cycles of all splits, see `split_cycles`, the longest cycle first."""
+    cycles = [c for pieces in split_cycles(datamodule, final).values() for c in pieces]
     return sorted(cycles, key=len, reverse=True)
 
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,8 @@ from slams.runs.directory import RunDirectory
 from slams.runtime.heartbeat import Heartbeat
 from slams.runtime.ranks import say
 from slams.stages.data import multimodal
-from slams.stages.filter_cycles import cycle_forecasts, cycles_of
+from slams.stages.filter_cycles import cycle_forecasts, cycles_of, split_cycles
+from slams.stages.filter_errors import filter_errors, open_compared, print_filter_errors
 from slams.stages.fitting import dry_run_step, fit
 from slams.stages.places import data_request, finished_run, trained_directory
 from slams.stages.running import run_stage
@@ -93,7 +94,8 @@ def train_filter(config: Config, dry_run: bool = False) -> Path:
 def filter_days(config: Config, dry_run: bool = False) -> list[Path]:
     """Forecast every day of the recipe's splits from the observations before, and write them.
 
-    A finished store is kept; forecasts that were killed are made again.
+    A finished store is kept; forecasts that were killed are made again. Their errors are printed
+    by days since the start of a cycle, beside those of the forecasts in `filter.compared_with`.
 
     Each piece of a split is a cycle of its own that starts from `filter.start`. Reserved test days
     are left out unless the recipe declares a final measurement.
@@ -106,10 +108,12 @@ def filter_days(config: Config, dry_run: bool = False) -> list[Path]:
         The stores, one per lag.
 
     Raises:
-        UserError: An output has no name or holds something else, or the filter has not been
-            trained for these observations.
+        UserError: An output has no name or holds something else, the filter has not been trained
+            for these observations, or its forecasts cannot be compared with the others.
     """
     outputs = _outputs(config)
+    other = config.filter.compared_with
+    others = _of_lags("filter.compared_with", other, config.filter.lags) if other else {}
     run = finished_run(config, "filter")
     data = replace(config.data, window=1, trajectory=0, test_cases=0)
     climatology = BackgroundConfig(kind="climatology")
@@ -122,17 +126,43 @@ def filter_days(config: Config, dry_run: bool = False) -> list[Path]:
     cycles = cycles_of(datamodule, final=config.data.splits.final)
     if "test" in datamodule.periods and datamodule.reserved and not config.data.splits.final:
         say("test days are left out: some are reserved (data.splits.final=true includes them)")
-    if dry_run:
-        _dry_run(config, datamodule, module, cycles)
-        return list(outputs.values())
     made_of = [run.run_id, store.fingerprint, config.filter.start, config.seed]
     # A cycle that starts on another day makes other forecasts.
     made_of += [store.time[cycle[[0, -1]]].tolist() for cycle in cycles]
     made_of += [asdict(config.observations), [c.name for c in kept.channels]]
     identities = {lag: _identity(lag, *made_of) for lag in outputs}
-    wanted = {lag: p for lag, p in outputs.items() if not _is_kept(config, p, identities[lag])}
-    if not wanted:
+    days = store.time[np.sort(np.concatenate(cycles))]
+    compared = {
+        lag: open_compared(path, outputs[lag], identities[lag], kept, days)
+        for lag, path in others.items()
+    }
+    if dry_run:
+        _dry_run(config, datamodule, module, cycles)
         return list(outputs.values())
+    wanted = {lag: p for lag, p in outputs.items() if not _is_kept(config, p, identities[lag])}
+    if wanted:
+        made_by = {"stage": "filter", "run": run.run_id}
+        _write(config, datamodule, module, cycles, kept, wanted, identities, made_by)
+    pieces = split_cycles(datamodule, final=config.data.splits.final)
+    days_of = {split: [store.time[c] for c in own] for split, own in pieces.items()}
+    for lag, path in outputs.items():
+        table = filter_errors(kept, TrainingStore.open(path), days_of, compared.get(lag))
+        print_filter_errors(table, kept.channels, lag)
+    return list(outputs.values())
+
+
+def _write(
+    config: Config,
+    datamodule: MultimodalDataModule,
+    module: LearnedFilter,
+    cycles: Sequence[np.ndarray],
+    kept: TrainingStore,
+    wanted: Mapping[int, Path],
+    identities: Mapping[int, str],
+    made_by: Mapping[str, Any],
+) -> None:
+    """Forecast every day of the cycles, and write the wanted stores."""
+    store = datamodule.store
     order = np.sort(np.concatenate(cycles))
     shape = (len(order), len(kept.channels), *store.grid.shape)
     channels = [store.channels.index(c) for c in kept.channels]
@@ -147,13 +177,12 @@ def filter_days(config: Config, dry_run: bool = False) -> list[Path]:
             heartbeat.note(f"day {day} of {max(map(len, cycles))}, {len(cycles)} cycles")
         for lag, path in wanted.items():
             partial = path.with_name(path.name + ".partial")
-            made_by = {"stage": "filter", "run": run.run_id, "lag": lag}
-            write_states(partial, kept, store.time[order], states[lag], identities[lag], made_by)
+            maker = {**made_by, "lag": lag}
+            write_states(partial, kept, store.time[order], states[lag], identities[lag], maker)
             shutil.rmtree(path, ignore_errors=True)
             os.replace(partial, path)
             _scratch_file(path).unlink()
             say(f"{path}: forecasts of {len(order)} days, {lag} days ahead, {len(cycles)} cycles")
-    return list(outputs.values())
 
 
 def _outputs(config: Config) -> dict[int, Path]:
@@ -162,18 +191,27 @@ def _outputs(config: Config) -> dict[int, Path]:
     Raises:
         UserError: It has no name, or one that several lags share.
     """
-    output, lags = config.filter.output, config.filter.lags
-    if not output:
+    if not config.filter.output:
         raise UserError(
             "key 'filter.output': found nothing, expected the training store to write, which "
             "recipes name in background.path with background.kind=file"
         )
-    if len(lags) > 1 and "{lag}" not in output:
+    paths = _of_lags("filter.output", config.filter.output, config.filter.lags)
+    return {lag: Path(path) for lag, path in paths.items()}
+
+
+def _of_lags(key: str, path: str, lags: Sequence[int]) -> dict[int, str]:
+    """Return the path of each lag.
+
+    Raises:
+        UserError: Several lags share one path.
+    """
+    if len(lags) > 1 and "{lag}" not in path:
         raise UserError(
-            f"key 'filter.output': found {output!r} for {len(lags)} lags, expected a path with "
-            f"{{lag}}, to tell their stores apart"
+            f"key {key!r}: found {path!r} for {len(lags)} lags, expected a path with {{lag}}, to "
+            f"tell their stores apart"
         )
-    return {lag: Path(output.replace("{lag}", str(lag))) for lag in lags}
+    return {lag: path.replace("{lag}", str(lag)) for lag in lags}
 
 
 def _identity(*made_of: Any) -> str:

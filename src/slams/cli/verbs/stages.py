@@ -121,6 +121,7 @@ def filter_days() -> Stage:
     """Run the learned filter through the days of the splits and write its forecasts.
 
     They are a training store, which recipes name in background.path with background.kind=file.
+    Their errors are printed by days since the start of a cycle.
     """
     from slams.stages.filtering import filter_days
 

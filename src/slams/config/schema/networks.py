@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from slams.config.paths import WRITTEN_PATH
+from slams.config.paths import PATH, WRITTEN_PATH
 from slams.plugins.keys import (
     DISTINCT,
     NOT_EMPTY,
@@ -145,6 +145,9 @@ class FilterConfig:
     # Where each cycle starts from: `climatology`, or `truth`, the true state of its first day
     # (to see how long a start is remembered).
     start: str = key("climatology", one_of("climatology", "truth"))
+    # Store of other forecasts of the same days, such as those that start from the truth; `slams
+    # filter` then prints how far both differ. `{lag}` stands for the lag; empty for none.
+    compared_with: str = key("", PATH)
     # Widths of the U-Net, one per resolution, the first that of blocks of `factor` grid points.
     channels: list[int] = key([64, 128, 192], NOT_EMPTY, each(at_least(1)), _WIDTHS)
     # Residual blocks per resolution, on the way down and on the way up.
