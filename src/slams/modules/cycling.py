@@ -69,6 +69,7 @@ class CyclingEvaluator(AssimilationEvaluator):
         cycle: Function that makes the memory of a method.
         starts: First day of each cycle, days since 1970-01-01, in order.
         analysed: Names of the channels that are scored and written; all of them by default.
+        errors: Past errors of backgrounds, see `AssimilationEvaluator`.
     """
 
     def __init__(
@@ -82,10 +83,9 @@ class CyclingEvaluator(AssimilationEvaluator):
         cycle: Callable[[Assimilator], CycleMemory],
         starts: Sequence[float],
         analysed: Sequence[str] = (),
+        errors: Tensor | None = None,
     ) -> None:
-        super().__init__(
-            assimilators, config, normaliser, grid, channels, seed=seed, analysed=analysed
-        )
+        super().__init__(assimilators, config, normaliser, grid, channels, seed, analysed, errors)
         self.starts = tuple(starts)
         self._cycles = {a.name: cycle(a) for a in self.assimilators}
 
