@@ -14,6 +14,7 @@ from slams.config.loading import to_yaml
 from slams.config.schema import (
     AssimilationConfig,
     Config,
+    FilterConfig,
     OptimizerConfig,
     ReportConfig,
     ScoreConfig,
@@ -24,7 +25,7 @@ from slams.config.schema import (
 from slams.diffusion.settings import GuidanceSettings, SamplerSettings
 from tests.synthetic import tiny_recipe
 
-__all__ = ["VERBS", "copy_stages", "slams", "study", "subprocess_slams", "tree"]
+__all__ = ["VERBS", "copy_stages", "filter_settings", "slams", "study", "subprocess_slams", "tree"]
 
 VERBS = ("prepare", "train vae", "train score", "assimilate", "report")
 _ROOT = Path(__file__).resolve().parents[2]
@@ -68,6 +69,24 @@ def study(directory: Path, source: Path, **data: object) -> Config:
     config.report = ReportConfig(dpi=40)
     (directory / "recipe.yaml").write_text(to_yaml(config))
     return config
+
+
+def filter_settings(output: str) -> FilterConfig:
+    """Return a learned filter that is trained in seconds.
+
+    Args:
+        output: The store that it writes.
+    """
+    return FilterConfig(
+        output=output,
+        channels=[16],
+        blocks=1,
+        embedding=8,
+        hidden=8,
+        stretch=20,
+        batch_size=2,
+        optimizer=OptimizerConfig(steps=120, warmup_steps=20, learning_rate=3e-3, ema=0.9),
+    )
 
 
 def slams(recipe: Path, verb: str, *words: str) -> int:

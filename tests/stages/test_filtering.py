@@ -14,10 +14,10 @@ import zarr
 
 from data_modules.store.training_store import TrainingStore
 from slams.config.loading import to_yaml
-from slams.config.schema import BackgroundConfig, Config, FilterConfig, OptimizerConfig
+from slams.config.schema import BackgroundConfig, Config
 from slams.stages.data import multimodal
 from slams.stages.filter_cycles import cycles_of
-from tests.stages.commands import slams, study, tree
+from tests.stages.commands import filter_settings, slams, study, tree
 
 
 @pytest.fixture(scope="module")
@@ -28,16 +28,7 @@ def filtered(
     root = tmp_path_factory.mktemp("filter")
     config = study(root, tiny_source)
     shutil.copytree(tiny_prepared, config.data.store)
-    config.filter = FilterConfig(
-        output=str(root / "forecasts.zarr"),
-        channels=[16],
-        blocks=1,
-        embedding=8,
-        hidden=8,
-        stretch=20,
-        batch_size=2,
-        optimizer=OptimizerConfig(steps=120, warmup_steps=20, learning_rate=3e-3, ema=0.9),
-    )
+    config.filter = filter_settings(str(root / "forecasts.zarr"))
     write(config)
     assert slams(root / "recipe.yaml", "train filter", "--dry-run") == 0
     assert slams(root / "recipe.yaml", "train filter") == 0

@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from slams.assimilators.cycle import Cycle
-from slams.bundles.weights import write_weights
+from slams.bundles.weights import read_weights, write_weights
 from slams.errors import UserError
-from slams.stages import model_cycle
+from slams.stages.model_cycle import DampedCycle
+from slams.stages.model_state import CycleSettings, read_state, write_state
 
 FIRST = 3650
-SETTINGS = model_cycle._Settings("run", "1979-12-30", "latent_diffusion", 3, 0, 10)
+SETTINGS = CycleSettings("run", "1979-12-30", "latent_diffusion", 3, 0, 10)
 MEMBERS = torch.randn(1, 3, 1, 2, 4, 8, generator=torch.Generator().manual_seed(0))
 BIAS = MEMBERS[0, 0, 0].clone()
 
@@ -28,8 +29,9 @@ def cycle() -> Cycle:
 def test_a_state_is_restored_as_it_was_saved(tmp_path: Path, bias: torch.Tensor | None) -> None:
     one, other = cycle(), cycle()
     one.restore(FIRST + 4.0, MEMBERS, bias)
-    model_cycle._save(one, tmp_path, SETTINGS)
-    assert model_cycle._restore(other, tmp_path, SETTINGS, FIRST) == 5
+    write_state(DampedCycle(None, one).state, tmp_path, SETTINGS)
+    assert "filter" not in read_weights(tmp_path / "state.safetensors")["slams"]
+    assert read_state(DampedCycle(None, other), tmp_path, SETTINGS, FIRST) == 5
     day, members, found = other.state
     assert day == FIRST + 4
     assert torch.equal(members, MEMBERS)
@@ -39,10 +41,11 @@ def test_a_state_is_restored_as_it_was_saved(tmp_path: Path, bias: torch.Tensor 
 def test_a_state_of_the_version_before_has_no_error_of_the_climatology(tmp_path: Path) -> None:
     digest = hashlib.sha256(MEMBERS.numpy().tobytes()).hexdigest()
     record = {**asdict(SETTINGS), "day": FIRST + 4.0, "sha256": digest}
+    del record["filter"]  # which it did not know
     content = {"slams": record, "state_dict": {"members": MEMBERS}}
     write_weights(content, tmp_path / "state.safetensors")
     restored = cycle()
-    assert model_cycle._restore(restored, tmp_path, SETTINGS, FIRST) == 5
+    assert read_state(DampedCycle(None, restored), tmp_path, SETTINGS, FIRST) == 5
     assert torch.equal(restored.state[1], MEMBERS)
     assert restored.state[2] is None
 
@@ -53,4 +56,4 @@ def test_a_damaged_error_of_the_climatology_is_refused(tmp_path: Path) -> None:
     content = {"slams": record, "state_dict": {"members": MEMBERS, "bias": BIAS}}
     write_weights(content, tmp_path / "state.safetensors")
     with pytest.raises(UserError, match="is damaged"):
-        model_cycle._restore(cycle(), tmp_path, SETTINGS, FIRST)
+        read_state(DampedCycle(None, cycle()), tmp_path, SETTINGS, FIRST)

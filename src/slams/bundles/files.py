@@ -10,6 +10,9 @@ Layout::
     store.zarr/           packed training store: statistics, terrain, archive days
     background.zarr/      background states of the archive days, where they are read from a file
     denoising_errors/     denoising errors of the archive days, in half precision
+    filter.safetensors    weights of the learned filter whose forecasts are the backgrounds, if any
+    filter.zarr/          statistics of the filter's channels, a training store without days
+    filter.yaml           how the filter's observations are read, checked and averaged
 """
 
 from __future__ import annotations
@@ -45,6 +48,7 @@ class Bundle:
         score: Run id of the score model.
         methods: Methods that it serves.
         archive_days: Days of the archive; 0 without one.
+        filter: Run id of the learned filter whose forecasts are the backgrounds; empty without it.
         error_bytes: Size of the denoising errors; 0 without them.
         notes: What is left out, one sentence each.
         files: sha256 of every other file, by its path in the bundle.
@@ -57,6 +61,7 @@ class Bundle:
     score: str
     methods: list[str]
     archive_days: int = 0
+    filter: str = ""
     error_bytes: int = 0
     notes: list[str] = field(default_factory=list)
     files: dict[str, Any] = field(default_factory=dict)

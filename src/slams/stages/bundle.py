@@ -33,6 +33,13 @@ from slams.runtime.directories import exclusive, lock_file, make, remove_created
 from slams.runtime.files import read_table
 from slams.runtime.kept_tensors import TensorFiles
 from slams.stages.bundle_card import bundle_notes, make_card
+from slams.stages.bundle_filter import (
+    FilterRun,
+    OpenFilter,
+    find_filter,
+    open_filter,
+    write_filter,
+)
 from slams.stages.data import trajectories
 from slams.stages.loading import Networks, best_weights
 from slams.stages.methods import inner, make_methods
@@ -71,6 +78,7 @@ class OpenBundle:
         data: Its data, without observations.
         networks: Its networks.
         kept: Denoising errors that were measured for it, and those of this process.
+        learned_filter: The filter whose forecasts are the backgrounds of its cycles, if any.
     """
 
     path: Path
@@ -79,6 +87,7 @@ class OpenBundle:
     data: MultimodalDataModule
     networks: Networks
     kept: TensorFiles
+    learned_filter: OpenFilter | None = None
 
 
 def run_config(run_dir: str | Path) -> Config:
@@ -180,6 +189,9 @@ def write_bundle(
             write_packed(
                 part / "background.zarr", data.store, own, period.dates, (states,), origin=states
             )
+        found, missing = _filter_of(config, data, archive)
+        if found is not None:
+            write_filter(part, found)
         write_text(part / "config.yaml", to_yaml(_kept(config, period.dates, archive)))
         if errors and archive and _uses_errors(config):
             _measure_errors(part, error_directory(config))
@@ -191,8 +203,9 @@ def write_bundle(
             score=finished_run(config, "score").run_id,
             methods=list(SERVED),
             archive_days=len(written),
+            filter="" if found is None else found.run_id,
             error_bytes=sum(p.stat().st_size for p in (part / ERRORS).rglob("*") if p.is_file()),
-            notes=bundle_notes(config, archive),
+            notes=[*bundle_notes(config, archive), *([missing] if missing else [])],
         )
         write_text(part / "README.md", write_card(make_card(bundle, config, data.store, results)))
         bundle.write(part)
@@ -254,7 +267,8 @@ def open_bundle(path: str | Path, errors: Path | None = None) -> OpenBundle:
     record = Bundle.read(path)
     config, data = _inside(path)
     kept = TensorFiles(path / ERRORS, [errors] if errors else [], writes=False)
-    return OpenBundle(path, record, config, data, Networks(config, data, bundle=path), kept)
+    networks, learned = Networks(config, data, bundle=path), open_filter(path, record.filter)
+    return OpenBundle(path, record, config, data, networks, kept, learned)
 
 
 def _inside(path: Path) -> tuple[Config, MultimodalDataModule]:
@@ -299,6 +313,15 @@ def _measure_errors(part: Path, measured: Path) -> None:
     method = inner(make_methods(config, [name], data, networks=networks, kept=kept)[0])
     with torch.no_grad():
         method.measure_errors(config.background.kind != "climatology")
+
+
+def _filter_of(
+    config: Config, data: MultimodalDataModule, archive: bool
+) -> tuple[FilterRun | None, str]:
+    """Return the filter that a bundle holds, and why it holds none, see `find_filter`."""
+    if not archive or config.data.days > 1:  # it makes no cycle
+        return None, ""
+    return find_filter(config.runs, data.provider.states)
 
 
 def without_observations(config: Config) -> Config:
@@ -388,8 +411,10 @@ def _is_same(output: Path, config: Config, archive: bool, days: int, errors: boo
     found = Bundle.read(output)
     recipe = read_yaml_text(output / "config.yaml")
     data = trajectories(without_observations(config))
+    learned = _filter_of(config, data, archive)[0]
     return (
         found.score == finished_run(config, "score").run_id
+        and found.filter == ("" if learned is None else learned.run_id)
         and recipe == to_yaml(_kept(config, data.archive_source()[1].dates, archive))
         and bool(found.error_bytes) == (errors and archive and _uses_errors(config))
         and found.archive_days == (len(_archive_days(data, days)) if archive else 0)

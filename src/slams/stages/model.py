@@ -34,6 +34,7 @@ from slams.fields import Batch, Ensemble, Window
 from slams.normalisation import Normaliser
 from slams.observations.departures import observation_counts
 from slams.stages.bundle import OpenBundle, without_observations
+from slams.stages.bundle_filter import OpenFilter
 from slams.stages.data import trajectories
 from slams.stages.loading import Networks
 from slams.stages.methods import make_methods
@@ -95,6 +96,11 @@ class Model:
         """Return the number of days of its archive."""
         return self._opened.record.archive_days
 
+    @property
+    def learned_filter(self) -> OpenFilter | None:
+        """Return the learned filter whose forecasts its cycles take as backgrounds, if any."""
+        return self._opened.learned_filter
+
     @cached_property
     def inputs(self) -> Inputs:
         """Return what the model takes; printed, it is a table."""
@@ -102,6 +108,7 @@ class Model:
         kind, lag = config.background.kind, config.background.lag
         days = config.data.days
         only = set(config.data.condition_only)
+        learned = self.learned_filter
         return Inputs(
             channels=data.channels,
             grid=data.grid,
@@ -109,6 +116,7 @@ class Model:
             trained_age={"file": 0, "damped_persistence": lag}.get(kind),
             imagery=config.observations.satellite.channel,
             methods=tuple(map(str, self._opened.record.methods)),
+            filter_observes=() if learned is None else learned.observed,
             condition_only=tuple(c.name for c in data.channels if only & {c.name, c.variable}),
             notes=tuple(map(str, self._opened.record.notes))
             + ((f"It analyses windows of {days} days.",) if days > 1 else ()),
@@ -241,10 +249,11 @@ class Model:
         method: str = "latent_diffusion",
         output: str | Path | None = None,
     ) -> Iterator[xr.Dataset]:
-        """Analyse consecutive days, each from the analysis of the day before.
+        """Analyse consecutive days, the first from the climatology.
 
-        The first day starts from the climatology. Every other background is the analysis of the
-        day before, damped (`slams.assimilators.cycle`); the truth is never read.
+        Every other background is the forecast of the model's learned filter from the observations
+        of the days before (`slams.stages.model_filter`) or, in a model without one, the analysis
+        of the day before, damped (`slams.assimilators.cycle`). The truth is never read.
 
         Args:
             start: First day.
@@ -262,7 +271,8 @@ class Model:
             The analysis of each day, as `analyse` returns it.
 
         Raises:
-            UserError: As for `analyse`, or `output` holds another cycle.
+            UserError: As for `analyse`, `output` holds another cycle, or a channel is observed
+                that the filter was not trained with.
         """
         return run_cycle(self, start, observations, days, members, seed, method, output)
 

@@ -7,57 +7,73 @@ analysis was written without its state is analysed again, with the same result.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import filelock
 import torch
 import xarray as xr
-from torch import Tensor
 
 from slams.assimilators.cycle import Cycle
-from slams.bundles.weights import read_weights, write_weights
 from slams.calendar.days import day_of
 from slams.cf.writing import write_dataset
 from slams.errors import UserError
-from slams.runtime.atomic import replacing
+from slams.fields import Batch, Ensemble
 from slams.runtime.directories import exclusive
 from slams.stages.model_days import daily_observations, of_the_day
+from slams.stages.model_filter import FilteredCycle
 from slams.stages.model_inputs import DailyReports, Reports, as_day, check_number
+from slams.stages.model_state import Carrier, CycleSettings, SavedState, read_state, write_state
 
 if TYPE_CHECKING:
     from slams.stages.model import Model
 
-__all__ = ["run_cycle"]
-
-_STATE = "state.safetensors"
-# Tensors of the state; `bias` only where `assimilation.cycle_bias` is not zero.
-_TENSORS = ("members", "bias")
+__all__ = ["DampedCycle", "run_cycle"]
 
 
-@dataclass(frozen=True)
-class _Settings:
-    """What a cycle must be continued with.
+class DampedCycle:
+    """Cycle whose backgrounds are its own analyses, damped, see `Carrier`.
 
-    Attributes:
-        model: Run id of the score model.
-        start: First day, ISO date.
-        method: Name of the method.
-        members: Number of members.
-        seed: The seed.
-        archive_days: Days of the archive, of which bundles of one model may have fewer.
+    Args:
+        model: The model.
+        cycle: The cycle, as the model's recipe has it by default.
     """
 
-    model: str
-    start: str
-    method: str
-    members: int
-    seed: int
-    archive_days: int
+    def __init__(self, model: Model, cycle: Cycle | None = None) -> None:
+        self._model = model
+        self._cycle = cycle or _make_cycle(model)
+
+    @property
+    def state(self) -> SavedState:
+        """Return the day that was analysed last, its members and the error of the climatology."""
+        assert self._cycle.state is not None
+        day, members, bias = self._cycle.state
+        return SavedState(day, {"members": members} | ({} if bias is None else {"bias": bias}))
+
+    def restore(self, state: SavedState) -> None:
+        """Continue after an analysis.
+
+        Raises:
+            KeyError: It is not the state of such a cycle.
+        """
+        members, bias = state.tensors["members"], state.tensors.get("bias")
+        self._cycle.restore(state.day, members.to(torch.float32), bias)
+
+    def case(self, day: int, reports: list[Reports]) -> tuple[Batch, int | None]:
+        """Return the case of a day, whose background is the last analysis, damped.
+
+        Args:
+            day: Days since 1970-01-01.
+            reports: What was observed on it, which does not change the case.
+        """
+        age = None if self._cycle.state is None else 1
+        return self._cycle.prepare(self._model.case(day)), age
+
+    def keep(self, batch: Batch, ensemble: Ensemble) -> None:
+        """Store the analysis of a case for the next one."""
+        self._cycle.keep(batch, ensemble)
 
 
 def run_cycle(
@@ -74,20 +90,22 @@ def run_cycle(
     first = as_day(start)
     check_number("days", days, 1)
     model.check_settings(method, seed, members)
-    if 1 not in model.inputs.ages:
+    learned = model.learned_filter
+    if learned is None and 1 not in model.inputs.ages:
         raise UserError(
             f"{model.path}: a cycle needs backgrounds that are 1 day old, the model has "
             f"{', '.join(map(str, model.inputs.ages))} (data.lags)"
         )
     of_day = daily_observations(observations, first, days)
     seed = model.config.seed if seed is None else int(seed)
-    settings = _Settings(
+    settings = CycleSettings(
         model.score_run,
         day_of(first).isoformat(),
         method,
         int(members),
         seed,
         model.archive_days,
+        "" if learned is None else learned.run_id,
     )
     if output is None:
         yield from _cycle(model, first, days, of_day, settings, None)
@@ -102,27 +120,27 @@ def _cycle(
     first: int,
     days: int,
     of_day: Callable[[int], list[Reports]],
-    settings: _Settings,
+    settings: CycleSettings,
     folder: Path | None,
 ) -> Iterator[xr.Dataset]:
-    cycle = _make_cycle(model)
-    done = 0 if folder is None else _restore(cycle, folder, settings, first)
+    learned = model.learned_filter
+    cycle: Carrier = DampedCycle(model) if learned is None else FilteredCycle(model, learned)
+    done = 0 if folder is None else read_state(cycle, folder, settings, first)
     for number in range(days):
         day = first + number
         if number < done:
             assert folder is not None
             yield _read(folder, day)
             continue
-        batch = model.case(day)
-        age = None if cycle.state is None else 1
-        batch = cycle.prepare(batch)
-        given = of_the_day(model.observe(of_day(day), day))
+        reports = of_day(day)
+        given = of_the_day(model.observe(reports, day))
+        batch, age = cycle.case(day, reports)
         assimilator = model.assimilator(settings.method, age, settings.seed)
         dataset, ensemble = model.analyse_case(batch, given, assimilator, settings.members)
         cycle.keep(batch, ensemble)
         if folder is not None:
             write_dataset(dataset, _file(folder, day))
-            _save(cycle, folder, settings)
+            write_state(cycle.state, folder, settings)
         yield dataset
 
 
@@ -161,52 +179,6 @@ def _make_cycle(model: Model) -> Cycle:
 
 def _file(folder: Path, day: int) -> Path:
     return folder / f"analysis_{day_of(day):%Y%m%d}.nc"
-
-
-def _save(cycle: Cycle, folder: Path, settings: _Settings) -> None:
-    assert cycle.state is not None
-    day, members, bias = cycle.state
-    tensors = {"members": members.cpu()}
-    if bias is not None:
-        tensors["bias"] = bias.cpu()
-    record = {**asdict(settings), "day": day, "sha256": _digest(tensors)}
-    content = {"slams": record, "state_dict": tensors}
-    with replacing(folder / _STATE) as temporary:
-        write_weights(content, temporary)
-
-
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    """Return a checksum of a state, of its members alone where it has nothing else."""
-    content = (
-        tensors[name].contiguous().numpy().tobytes() for name in _TENSORS if name in tensors
-    )
-    return hashlib.sha256(b"".join(content)).hexdigest()
-
-
-def _restore(cycle: Cycle, folder: Path, settings: _Settings, first: int) -> int:
-    """Restore the state of an interrupted cycle; return the number of days that are done."""
-    path = folder / _STATE
-    if not path.exists():
-        return 0
-    try:
-        saved = read_weights(path)
-        found, tensors = dict(saved["slams"]), saved["state_dict"]
-        members, bias = tensors["members"], tensors.get("bias")
-        day = float(found.pop("day"))
-        if found.pop("sha256") != _digest(tensors):
-            raise ValueError("its checksum does not match")
-    except Exception as error:  # a different type for each kind of damage
-        raise UserError(
-            f"{path} is damaged ({type(error).__name__}); remove {folder} and start the cycle over"
-        ) from error
-    for name, expected in asdict(settings).items():
-        if found.get(name) != expected:
-            raise UserError(
-                f"output: {folder} holds a cycle with {name} {found.get(name)}, expected "
-                f"{expected}; choose another directory, or remove it"
-            )
-    cycle.restore(day, members.to(torch.float32), bias)
-    return round(day) - first + 1
 
 
 def _read(folder: Path, day: int) -> xr.Dataset:

@@ -43,6 +43,8 @@ class Inputs:
             the analysis, `None` if they know no background.
         imagery: Channel that imagery observes.
         methods: Methods that it serves.
+        filter_observes: Channels that the learned filter observes, whose forecasts are the
+            backgrounds of a cycle; empty for a model whose cycles have no filter.
         condition_only: Channels that inform the analysis and are not analysed.
         notes: What it cannot do, one sentence each.
     """
@@ -53,18 +55,28 @@ class Inputs:
     trained_age: int | None
     imagery: str
     methods: tuple[str, ...]
+    filter_observes: tuple[str, ...] = ()
     condition_only: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         rows, columns = self.grid.shape
         latitude, longitude = self.grid.latitude, self.grid.longitude
+        cycles = (
+            [
+                "cycle        backgrounds are forecasts of a learned filter, which observes "
+                + ", ".join(self.filter_observes)
+            ]
+            if self.filter_observes
+            else []
+        )
         lines = [
             f"grid         {rows} x {columns}, latitude {float(latitude[0]):.2f} to "
             f"{float(latitude[-1]):.2f}, longitude {float(longitude[0]):.2f} to "
             f"{float(longitude[-1]):.2f}",
             f"background   none, or a state {', '.join(map(str, self.ages))} days old"
             + ("" if self.trained_age is None else f" (networks: {self.trained_age})"),
+            *cycles,
             f"imagery      {self.imagery}",
             f"methods      {', '.join(self.methods)}",
             "channels     fields of a background and of the analysis; each may be observed",

@@ -184,7 +184,7 @@ def analyse(arguments: argparse.Namespace, places: list[Path]) -> None:
 
 @verb(
     "cycle",
-    "analyse consecutive days, each from the analysis of the day before",
+    "analyse consecutive days, each from what the days before have left",
     order=68,
     options={
         "--start": {"metavar": "DAY", "required": True, "help": "the first UTC day"},
@@ -200,6 +200,9 @@ def analyse(arguments: argparse.Namespace, places: list[Path]) -> None:
 )
 def cycle(arguments: argparse.Namespace, places: list[Path]) -> None:
     """Cycle a trained model over days, from the climatology, without ever reading the truth.
+
+    Where the model has a learned filter (`slams info` says so), backgrounds are its forecasts;
+    otherwise the analysis of the day before, damped.
 
     Each day is written before the next begins. The same command continues a cycle that was
     interrupted, with the same result.
