@@ -101,22 +101,23 @@ def wrong_hemisphere(places: pd.DataFrame, listed: pd.DataFrame) -> np.ndarray:
         if len(others) <= _FEWEST:
             continue
         tree = cKDTree(_vectors(others["latitude"].to_numpy(), others["longitude"].to_numpy()))
-        position = {name: number for number, name in enumerate(others.index)}
         (mine,) = np.nonzero(country == own)
-
-        def around(y: np.ndarray, x: np.ndarray, km: float, tree: cKDTree = tree) -> np.ndarray:
-            chord = 2 * math.sin(km / EARTH_RADIUS_KM / 2)
-            return tree.query_ball_point(_vectors(y, x), chord)
-
-        alone = around(latitude[mine], longitude[mine], _ALONE_KM)
-        for index, near in zip(mine, alone, strict=True):
-            itself = position[names[index]]
-            if any(number != itself for number in near):
-                continue
+        itself = others.index.get_indexer(names[mine])
+        # Of the two nearest at least one is another station.
+        apart, near = tree.query(_vectors(latitude[mine], longitude[mine]), k=2)
+        nearest = np.where(near == itself[:, None], np.inf, apart).min(axis=1)
+        alone = nearest > _chord(_ALONE_KM)
+        for index, station in zip(mine[alone], itself[alone], strict=True):
             for flip_y, flip_x in _MIRRORS:
-                there = around(flip_y * latitude[index], flip_x * longitude[index], _NEAR_KM)
-                wrong[index] |= len(set(there) - {itself}) >= _FEWEST
+                mirrored = _vectors(flip_y * latitude[index], flip_x * longitude[index])
+                there = tree.query_ball_point(mirrored, _chord(_NEAR_KM))
+                wrong[index] |= len({*there} - {station}) >= _FEWEST
     return wrong
+
+
+def _chord(km: float) -> float:
+    """Return the straight distance on the unit sphere of a great-circle distance."""
+    return 2 * math.sin(km / EARTH_RADIUS_KM / 2)
 
 
 def _vectors(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
