@@ -37,6 +37,13 @@ def test_every_kind_of_time_becomes_utc(column: pd.Series) -> None:
     assert found.tolist() == [WHEN]
 
 
+@pytest.mark.parametrize("year", [1975, 1980, 2001, 2100])
+def test_numbers_of_every_size_are_told_apart(year: int) -> None:
+    when = pd.Timestamp(f"{year}-06-01T06:53:20")
+    for factor in (1, 10**3, 10**6, 10**9):
+        assert utc_times(pd.Series([when.value // factor])).tolist() == [when]
+
+
 def test_what_is_no_time_is_missing() -> None:
     for column in (["soon", None, ""], [np.nan, 0.0, 20200101.0], [-9999, 5, 20200101]):
         assert utc_times(pd.Series(column)).isna().all()

@@ -50,6 +50,13 @@ def test_a_lost_sign_shows_against_the_others_of_the_country(position, wrong) ->
     assert wrong_hemisphere(places(US0=position), LISTED).tolist() == [wrong]
 
 
+def test_a_single_neighbour_is_enough_to_be_believed() -> None:
+    """Two stations far from the others are no lost sign, wherever the list puts the first."""
+    listed = LISTED.copy()
+    listed.loc["US1", ["latitude", "longitude"]] = (41.0, 75.0)
+    assert wrong_hemisphere(places(US0=(40.0, 75.0)), listed).tolist() == [False]
+
+
 def test_without_a_country_or_enough_others_nothing_is_said() -> None:
     asked = places(AS0=(35.0, 149.0), SHIP=(40.0, 75.0), NEW=(40.0, 75.0))
     assert wrong_hemisphere(asked, LISTED).tolist() == [False] * 3
