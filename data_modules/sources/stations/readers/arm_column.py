@@ -26,15 +26,13 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from data_modules.sources.canonical.axes import LEVEL_FACTORS
-from data_modules.sources.canonical.layouts import UNIT_CONVERSIONS
 from data_modules.sources.files.opening import refused
 from data_modules.sources.stations.reports.columns import numbers
 from data_modules.sources.stations.reports.request import ReportRequest
 from data_modules.sources.stations.reports.table import StationReports
+from data_modules.sources.stations.reports.units import conversion, known_units, level_factor
 from slams.errors import UserError
 from slams.runtime.ranks import say
-from slams.variables import UNITS
 
 __all__ = ["read_arm_column"]
 
@@ -110,13 +108,13 @@ def _read(
     """Return the reports of a quantity, and a description of what it was read from."""
     array = _find(column, variable, file)
     name, stated = str(array.name), str(array.attrs.get("units", "")).strip()
-    known = UNIT_CONVERSIONS[UNITS[variable]]
-    if stated not in known:
+    unit = conversion(stated, variable) if stated else None
+    if unit is None:
         raise UserError(
             f"station archive {file}: {name} has units {array.attrs.get('units')!r}, expected "
-            f"{_QUANTITIES[variable].units} (or one of {', '.join(known)})"
+            f"{_QUANTITIES[variable].units} (or one of {known_units(variable)})"
         )
-    unit, time = known[stated], _times(column, file)
+    time = _times(column, file)
     hours = _step(time, file) if variable == _RAIN else 0.0
     (dimension,) = [d for d in array.dims if d != "time"] or [None]
     values = array.transpose("time", ...).values.reshape(len(time), -1)
@@ -219,7 +217,7 @@ def _levels(column: xr.Dataset, dimension: str, file: Path) -> Sequence[float]:
     levels = column[dimension].values.astype("float64")
     stated = str(column[dimension].attrs.get("units", "")).strip()
     # The files of 1997 state "hP".
-    levels = levels * LEVEL_FACTORS.get(stated, 1.0)
+    levels = levels * (level_factor(stated) or 1.0)
     if not (levels.min() > 0 and 200 < levels.max() <= 1100):
         raise UserError(
             f"station archive {file}: the levels {dimension!r} are {levels.min():g} to "

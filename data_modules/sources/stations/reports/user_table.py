@@ -26,13 +26,12 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from data_modules.sources.canonical.axes import LEVEL_FACTORS
-from data_modules.sources.canonical.layouts import UNIT_CONVERSIONS
 from data_modules.sources.stations.reports.accounting import Accounting
 from data_modules.sources.stations.reports.columns import numbers as read_numbers
 from data_modules.sources.stations.reports.columns import utc_times, without_codes
 from data_modules.sources.stations.reports.ranges import RANGES
 from data_modules.sources.stations.reports.table import COLUMNS, StationReports, checked_table
+from data_modules.sources.stations.reports.units import conversion, known_units, level_factor
 from data_modules.tables.columns import (
     LARGEST,
     position_rules,
@@ -175,17 +174,17 @@ def _with_variables(read: pd.DataFrame, names: pd.Series, left_out: Accounting) 
 
 def _with_levels(read: pd.DataFrame, left_out: Accounting) -> pd.DataFrame:
     """Convert levels to hPa."""
-    factors = read["level_units"].replace("", "hPa").map(LEVEL_FACTORS)
-    read = left_out.keep(
-        read.assign(level=read["level"] * factors),
-        factors.notna(),
+    factors = {units: level_factor(units) for units in read["level_units"].unique()}
+    factor = read["level_units"].map(factors).astype("float64")
+    return left_out.keep(
+        read.assign(level=read["level"] * factor),
+        factor.notna(),
         "units of a level unknown",
         lambda row: (
-            f"row {row.name} has a level in {row['level_units']!r}, expected one of "
-            f"{', '.join(LEVEL_FACTORS)}"
+            f"row {row.name} has a level in {row['level_units']!r}, expected one of hPa, Pa, mbar "
+            f"or another unit of pressure"
         ),
     )
-    return read
 
 
 def _keep(
@@ -273,27 +272,22 @@ def _complete(read: pd.DataFrame, left_out: Accounting) -> pd.DataFrame:
 
 def _converted(read: pd.DataFrame, left_out: Accounting) -> pd.DataFrame:
     """Convert values and errors to the units of the long table."""
-    known = [
-        not units or units in UNIT_CONVERSIONS[UNITS[variable]]
-        for variable, units in zip(read["variable"], read["units"], strict=True)
-    ]
+    pairs = list(zip(read["variable"], read["units"], strict=True))
+    found = {pair: conversion(pair[1], pair[0]) for pair in dict.fromkeys(pairs)}
     read = left_out.keep(
         read,
-        known,
+        [found[pair] is not None for pair in pairs],
         "units unknown",
         lambda row: (
             f"row {row.name} has {row['variable']} in {row['units']!r}, expected "
-            f"{UNITS[row['variable']]} (or one of "
-            f"{', '.join(UNIT_CONVERSIONS[UNITS[row['variable']]])})"
+            f"{UNITS[row['variable']]} (or one of {known_units(row['variable'])})"
         ),
     )
-    amounts = [
-        bool(units) and UNIT_CONVERSIONS[UNITS[variable]][units].amount
-        for variable, units in zip(read["variable"], read["units"], strict=True)
-    ]
+    pairs = zip(read["variable"], read["units"], strict=True)
+    amount = np.array([found[pair].amount for pair in pairs], dtype=bool)
     read = left_out.keep(
         read,
-        ~(np.array(amounts, dtype=bool) & read["hours"].eq(0).to_numpy()),
+        ~(amount & read["hours"].eq(0).to_numpy()),
         "amount without hours",
         lambda row: (
             f"row {row.name} has {row['variable']} in {row['units']!r}, an amount, without the "
@@ -304,7 +298,7 @@ def _converted(read: pd.DataFrame, left_out: Accounting) -> pd.DataFrame:
     for (variable, units), rows in read.groupby(["variable", "units"]).groups.items():
         if not units:
             continue
-        unit, factor = UNIT_CONVERSIONS[UNITS[variable]][units], pd.Series(1.0, index=rows)
+        unit, factor = found[variable, units], pd.Series(1.0, index=rows)
         days = read.loc[rows, "hours"] / 24
         if variable == _RAIN and not unit.amount:
             factor = days  # the long table has the amount over the period
