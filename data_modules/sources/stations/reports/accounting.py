@@ -83,7 +83,8 @@ class Accounting:
         Raises:
             UserError: No report may be left out.
         """
-        good = np.asarray(good, dtype=bool)
+        # A check of text that is missing gives neither true nor false.
+        good = pd.array(np.asarray(good), dtype="boolean").fillna(False).to_numpy(dtype=bool)
         if good.all():
             return rows
         bad = rows[~good]

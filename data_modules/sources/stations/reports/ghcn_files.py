@@ -87,7 +87,8 @@ def read_ghcn_lines(
 
 
 def _chunks(text: TextIO, rows: int, **options: object) -> Iterator[pd.DataFrame]:
-    yield from pd.read_csv(text, dtype=str, keep_default_na=False, chunksize=rows, **options)
+    for chunk in pd.read_csv(text, dtype=str, keep_default_na=False, chunksize=rows, **options):
+        yield chunk.fillna("")  # fields that a line ends without
 
 
 def _with_header(text: TextIO, header: list[str], rows: int, file: Path) -> Iterator[pd.DataFrame]:

@@ -263,6 +263,13 @@ def test_a_header_line_names_the_columns(tmp_path, listed):
         read(tmp_path, listed, ["ID,DATE,ELEMENT", *LINES])
 
 
+def test_lines_may_end_early(tmp_path, listed):
+    plain = read(tmp_path, listed, LINES)
+    short = read(tmp_path, listed, [LINES[0], *(line.rstrip(",W") for line in LINES[1:])])
+    assert short.table["accepted"].all()
+    pd.testing.assert_frame_equal(short.table, plain.table)
+
+
 def test_by_station_as_lines_as_a_table_and_of_fixed_width(tmp_path, listed):
     plain = read(tmp_path, listed, LINES).table
     pd.testing.assert_frame_equal(

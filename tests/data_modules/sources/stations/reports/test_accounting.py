@@ -52,6 +52,13 @@ def test_without_a_share_the_first_bad_row_is_refused() -> None:
     assert kept(Accounting("archive"), bad="") == list("abcde")
 
 
+def test_what_is_neither_true_nor_false_is_not_good() -> None:
+    account = Accounting("archive", limit=0.9)
+    good = pd.Series([True, None, float("nan"), False, True], dtype=object)
+    assert account.keep(ROWS, good, "bad", lambda row: row["name"])["name"].tolist() == ["a", "e"]
+    assert account.records == (LeftOut("bad", 3, "b"),)
+
+
 def test_parts_are_summed_and_described_in_one_line() -> None:
     one, other = (LeftOut("bad", 3, "row b"),), (LeftOut("worse", 1, "e"), LeftOut("bad", 2, "c"))
     whole = merge_left_out([one, other])
