@@ -11,8 +11,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from data_modules.observing.observers import StationObserver
-from data_modules.observing.station_arrays import read_stations
+from data_modules.observing.observers import StationObserver, with_errors
+from data_modules.observing.station_arrays import ERRORS, read_stations
 from data_modules.reanalysis import ObservedDataModule
 from slams.config.schema import ObservationsConfig
 from slams.fields import ObservationOperator, Observations, Window
@@ -65,15 +65,30 @@ class StationDataModule(ObservedDataModule):
         """Return `H` of each station variable that is assimilated, by name `stations/CHANNEL`."""
         return dict(self._network.operators)
 
+    def streams(self, split: str) -> tuple[str, ...]:
+        """Return the names of the store's arrays that a split streams; empty while training."""
+        names = super().streams(split)
+        return (*names, ERRORS) if names and self.store.has(ERRORS) else names
+
     def observe(self, window: Window, truth: Tensor, mask: Tensor) -> tuple[Observations, ...]:
         """Return the observations of a window that are assimilated, see `ObservedDataModule`."""
-        return self._network.take(super().observe(window, truth, mask))
+        return self._network.take(self._observed(window, truth, mask))
 
     def hold_out(self, window: Window, truth: Tensor, mask: Tensor) -> tuple[Observations, ...]:
         """Return the held-out observations of a window; arguments as for `observe`."""
         if self._held_out is None:
             return ()
-        return self._held_out.take(super().observe(window, truth, mask))
+        return self._held_out.take(self._observed(window, truth, mask))
+
+    def _observed(self, window: Window, truth: Tensor, mask: Tensor) -> tuple[Observations, ...]:
+        """Return the observations of all stations, with their own errors where they state them."""
+        found = super().observe(window, truth, mask)
+        if window.station_errors is None:
+            return found
+        return tuple(
+            with_errors(one, window.station_errors[..., number])
+            for number, one in enumerate(found)
+        )
 
     def _hold_out(self, window: Window, truth: Tensor, mask: Tensor) -> tuple[Observations, ...]:
         return self.hold_out(window, truth, mask)

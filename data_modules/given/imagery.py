@@ -18,12 +18,12 @@ import xarray as xr
 from data_modules.given.found import NOT_A_CHANNEL, OUTSIDE, Given
 from data_modules.given.names import find_name, name_axes, state_units
 from data_modules.observing.observers import SatelliteObserver
-from data_modules.preparation.in_situ.quality import RANGES
 from data_modules.preparation.regridding import AreaSums, known_mean
 from data_modules.sources.canonical.axes import coordinate_values
 from data_modules.sources.canonical.daily import decode_days
 from data_modules.sources.canonical.layouts import VariableLayout, find_unit
 from data_modules.sources.canonical.reading import Reading
+from data_modules.sources.stations.reports.ranges import RANGES
 from slams.calendar.days import day_of
 from slams.config.schema import SatelliteConfig, SourceConfig
 from slams.errors import UserError

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from data_modules.given.found import NOT_A_CHANNEL, OUTSIDE, Given
-from data_modules.given.reports import join_tables, read_table
-from data_modules.observing.observers import StationObserver
+from data_modules.given.reports import join_tables
+from data_modules.observing.observers import StationObserver, with_errors
 from data_modules.preparation.in_situ.checked import DailyReports, daily_reports
 from data_modules.preparation.in_situ.daily import daily_values, near_levels, report_days
 from data_modules.preparation.in_situ.network import StationDays, station_network
 from data_modules.sources.stations.reports.table import StationReports
+from data_modules.sources.stations.reports.user_table import read_table
 from slams.calendar.days import day_of, days_since_epoch
 from slams.config.schema import StationsConfig, StationSourceConfig, StationVariableConfig
 from slams.errors import UserError
@@ -43,7 +44,7 @@ def observe_reports(
     """Convert tables of reports to the observations of one day, see `given.observations`.
 
     Args:
-        tables: Tables (`given.reports`) with their names for messages.
+        tables: Tables (`sources.stations.reports.user_table`) with their names for messages.
         day: Days since 1970-01-01, a whole number.
         stations: The recipe's section `observations.stations`.
         channels: The `C` channels of the model.
@@ -223,17 +224,15 @@ def _observations(
         there = one.mask[0, 0].nonzero().flatten()
         if not len(there):
             continue
-        variance = one.error_variance
         if left.errors is not None:
-            own = torch.from_numpy(left.errors[..., number])[None].square().to(variance)
-            variance = torch.where(torch.isfinite(own), own, variance)
+            one = with_errors(one, torch.from_numpy(left.errors[..., number])[None])
         found.append(
             replace(
                 one,
                 operator=observer.operators[one.name].select(there),
                 values=one.values[..., there],
                 mask=one.mask[..., there],
-                error_variance=variance[..., there],
+                error_variance=one.error_variance[..., there],
             )
         )
     return tuple(found)

@@ -25,7 +25,14 @@ from slams.observations.satellite import SatelliteOperator, swath_mask
 from slams.observations.simulate import draw, random_reports
 from slams.observations.stations import StationOperator
 
-__all__ = ["Observer", "SatelliteObserver", "StationObserver", "is_censored", "sites"]
+__all__ = [
+    "Observer",
+    "SatelliteObserver",
+    "StationObserver",
+    "is_censored",
+    "sites",
+    "with_errors",
+]
 
 # Channels that cannot be negative, and often are exactly zero.
 _CENSORED = ("total_precipitation_24hr",)
@@ -36,6 +43,18 @@ def is_censored(variable: StationVariableConfig) -> bool:
     if variable.likelihood == "auto":
         return variable.channel in _CENSORED
     return variable.likelihood == "censored"
+
+
+def with_errors(observations: Observations, errors: Tensor) -> Observations:
+    """Return observations with the errors that they state, where they state one.
+
+    Args:
+        observations: Observations with the errors of the recipe.
+        errors: `(B, T, P)` standard deviations in the operator's units, NaN where none is stated.
+    """
+    variance = observations.error_variance
+    own = errors.square().to(variance)
+    return replace(observations, error_variance=torch.where(torch.isfinite(own), own, variance))
 
 
 def sites(file: str, count: int, seed: int, key: str) -> Network:

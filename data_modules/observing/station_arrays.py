@@ -3,9 +3,12 @@
     station_id (station, character)                 uint8, UTF-8 padded with zero bytes
     station_latitude, _longitude, _elevation        float64, elevation NaN where unknown
     stations (time, station, variable)              float32 channel units, NaN missing
+    station_errors (time, station, variable)        float32 channel units, standard deviation of
+                                                    the error that the reports state, NaN where
+                                                    they do not; absent where none does
 
 The attributes of `stations` are its variables and units; for real reports also the `counts`,
-`repairs` and `conventions` of their preparation (`data_modules.preparation.in_situ`).
+`repairs`, `left_out` and `conventions` of their preparation (`data_modules.preparation.in_situ`).
 """
 
 from __future__ import annotations
@@ -22,7 +25,9 @@ from data_modules.store.training_store import TrainingStore
 from data_modules.store.writing import create_steps
 from slams.observations.networks import Network
 
-__all__ = ["create_stations", "read_stations"]
+__all__ = ["ERRORS", "create_errors", "create_stations", "read_stations"]
+
+ERRORS = "station_errors"
 
 _COORDINATES = {"latitude": "degrees_north", "longitude": "degrees_east", "elevation": "m"}
 
@@ -69,6 +74,13 @@ def create_stations(
             **(attributes or {}),
         },
     )
+
+
+def create_errors(group: zarr.Group) -> zarr.Array:
+    """Create the array of the errors that reports state, beside that of their values."""
+    values = group["stations"]
+    names = {name: values.attrs[name] for name in ("variables", "units")}
+    return create_steps(group, ERRORS, values.shape, ("time", "station", "variable"), names)
 
 
 def read_stations(store: TrainingStore) -> Network:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import torch
 import zarr
 
 from data_modules.observing.observers import SatelliteObserver, StationObserver
-from data_modules.observing.station_arrays import create_stations
+from data_modules.observing.station_arrays import create_errors, create_stations
 from data_modules.preparation.blocks import channel_units
 from data_modules.preparation.in_situ.archive import station_days
 from data_modules.preparation.job import Job
@@ -102,19 +104,27 @@ def _write_reports(job: Job, work: Plan, group: zarr.Group) -> None:
         {
             "counts": dict(found.counts),
             "repairs": dict(found.repairs),
+            "left_out": [asdict(one) for one in found.left_out],
             "conventions": dict(found.conventions),
             "elevation_correction": "none: the store has no terrain"
             if terrain is None
             else f"{stations.lapse_rate:g} K m-1",
         },
     )
-    # Whole files, each written once; outside the days with values they are missing.
-    steps = array.shards[0]
-    for start in range(0, len(work.time), steps):
-        rows = np.arange(start, min(start + steps, len(work.time))) - found.first
-        inside = (rows >= 0) & (rows < len(found.values))
+    _write_days(array, found.values, found.first)
+    if found.errors is not None:
+        _write_days(create_errors(group), found.errors, found.first)
+
+
+def _write_days(array: zarr.Array, values: np.ndarray, first: int) -> None:
+    """Write the values of some days; outside of them they are missing."""
+    # Whole files, each written once.
+    steps, days = array.shards[0], array.shape[0]
+    for start in range(0, days, steps):
+        rows = np.arange(start, min(start + steps, days)) - first
+        inside = (rows >= 0) & (rows < len(values))
         block = np.full((len(rows), *array.shape[1:]), np.nan, dtype=np.float32)
-        block[inside] = found.values[rows[inside]]
+        block[inside] = values[rows[inside]]
         array[start : start + len(rows)] = block
 
 

@@ -276,7 +276,7 @@ def check_files(path: Path, group: zarr.Group, time: np.ndarray) -> None:
     Raises:
         UserError: A file is missing or empty; the message names it and its first date.
     """
-    for name in ("fields", "stations", "satellite"):
+    for name in ("fields", "stations", "station_errors", "satellite"):
         if not has_array(path, group, name):
             continue
         array = group[name]

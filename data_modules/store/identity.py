@@ -68,6 +68,8 @@ def _leave_out(stations: dict[str, Any]) -> None:
     """Remove the keys that do not affect the values of stations."""
     # Every station is drawn; held-out stations are chosen on reading.
     stations.pop("held_out", None)
+    # It decides whether an archive is refused, and changes no value.
+    stations["source"].pop("left_out")
     if not stations["source"]["kind"]:
         stations.pop("source")
     for variable in stations["variables"]:

@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 # Arrays over time other than the fields, in files of several steps each.
-STEP_ARRAYS = ("stations", "satellite")
+STEP_ARRAYS = ("stations", "station_errors", "satellite")
 
 
 def create_steps(

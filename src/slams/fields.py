@@ -153,6 +153,8 @@ class Window(_Tensors):
             stations.
         satellite: `(B, T, P)` values in channel units, NaN where missing; `None` without
             satellite.
+        station_errors: `(B, T, P, V)` standard deviations of the errors that the reports state, in
+            channel units, NaN where they do not; `None` where none does.
     """
 
     fields: Tensor
@@ -161,6 +163,7 @@ class Window(_Tensors):
     previous: Tensor | None = None
     stations: Tensor | None = None
     satellite: Tensor | None = None
+    station_errors: Tensor | None = None
 
 
 class ObservationOperator(Protocol):

@@ -11,6 +11,7 @@ from torch import Tensor
 from data_modules.preparation.in_situ.checked import DailyReports, daily_reports
 from data_modules.preparation.in_situ.network import StationDays, station_network
 from data_modules.sources.stations import open_station_parts
+from data_modules.sources.stations.reports.accounting import LeftOut, merge_left_out
 from slams.config.schema import StationsConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec
@@ -53,10 +54,12 @@ def station_days(
     first, last = (np.datetime64(int(d), "D") for d in (days[0], days[-1]))
     variables = list(dict.fromkeys(s.variable for s in observed))
     conventions: dict[str, str] = {}
+    left_out: list[Sequence[LeftOut]] = []
 
     def parts() -> Iterator[DailyReports]:
         for reports in open_station_parts(source, variables, first, last):
             conventions.update(reports.conventions)
+            left_out.append(reports.left_out)
             yield daily_reports(reports, observed, source, days)
 
     checked = station_network(parts(), stations, channels, grid, days, normaliser, terrain)
@@ -71,4 +74,4 @@ def station_days(
             f"observations.stations.source: no value of {source.path} passed the checks "
             f"({checked.counts}); check units and limits"
         )
-    return replace(checked, conventions=conventions)
+    return replace(checked, conventions=conventions, left_out=merge_left_out(left_out))

@@ -15,6 +15,7 @@ from data_modules.preparation.in_situ.checked import DailyReports
 from data_modules.preparation.in_situ.daily_arrays import daily_arrays
 from data_modules.preparation.in_situ.positions import merge_same_place, thin
 from data_modules.preparation.in_situ.quality import buddy_check
+from data_modules.sources.stations.reports.accounting import LeftOut, describe_left_out
 from slams.config.schema import StationQualityConfig, StationsConfig
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
@@ -41,6 +42,7 @@ class StationDays:
             they do not; `None` where no report does.
         rejected: `V` numbers of daily values that were left out, by reason.
         first: Position of the first of the `N` days in the store.
+        left_out: Reports of the archive that could not be used, by reason.
     """
 
     network: Network | None
@@ -51,12 +53,18 @@ class StationDays:
     errors: np.ndarray | None = None
     rejected: Sequence[Mapping[str, int]] = ()
     first: int = 0
+    left_out: Sequence[LeftOut] = ()
 
     def lines(self) -> list[str]:
-        """Return a summary of the processing, in one or two lines."""
+        """Return a summary of the processing, in up to three lines."""
         counted = ", ".join(f"{name} {number}" for name, number in self.counts.items())
         repaired = ", ".join(f"{name} {number}" for name, number in self.repairs.items())
-        return [f"stations: {counted}", *([f"repaired: {repaired}"] if repaired else [])]
+        left_out = describe_left_out(self.left_out, self.counts.get("reports", 0))
+        return [
+            f"stations: {counted}",
+            *([f"repaired: {repaired}"] if repaired else []),
+            *([left_out] if left_out else []),
+        ]
 
 
 def station_network(

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from slams.plugins.station_sources import STATION_SOURCES, StationSourceSpec
+from slams.variables import UNITS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,7 +52,7 @@ class _Reader:
 
 _SURFACE = ("2m_temperature", "total_precipitation_24hr")
 
-# NOAA NCEI publishes GHCN-Daily, IGRA 2, ISD and isd-lite; METAR is in MADIS's variables.
+# NOAA NCEI publishes GHCN-Daily, GHCNh, IGRA 2, ISD and isd-lite; METAR is in MADIS's variables.
 ARM_COLUMN = StationSourceSpec(
     "arm_column", _Reader("arm_column"), ("temperature", *_SURFACE, "outgoing_longwave_radiation")
 )
@@ -62,10 +63,12 @@ GHCN_DAILY = StationSourceSpec(
     needs_station_list=True,
     read_parts=_Reader("ghcn_daily", "_parts"),
 )
+GHCNH = StationSourceSpec("ghcnh", _Reader("ghcnh"), _SURFACE)
 IGRA2 = StationSourceSpec("igra2", _Reader("igra2"), ("temperature",))
 ISD = StationSourceSpec("isd", _Reader("isd"), _SURFACE)
 ISD_LITE = StationSourceSpec("isd_lite", _Reader("isd_lite"), _SURFACE, needs_station_list=True)
 METAR = StationSourceSpec("metar", _Reader("metar"), _SURFACE)
+REPORTS = StationSourceSpec("reports", _Reader("reports"), tuple(UNITS))
 
 
 def open_station_parts(

@@ -59,6 +59,8 @@ _NEVER = (
     # They restrict which days a run may read, but do not change the results for those days.
     "data.splits.reserved",
     "data.splits.final",
+    # It decides whether an archive is refused; the store's fingerprint stands for its values.
+    "observations.stations.source.left_out",
 )
 # What latent methods did before a key whose default does something else: a run of the version
 # before is not continued with other numbers.

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data_modules.given.reports import days_of_table, read_table
+from data_modules.given.reports import days_of_table
+from data_modules.sources.stations.reports.user_table import read_table
 from slams.errors import UserError
 from slams.variables import OTHER_NAMES, UNITS, find_variable
 from tests.data_modules.given.models import table

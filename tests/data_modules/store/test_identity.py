@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from data_modules.store.identity import observation_recipe, store_difference, store_recipe
+from slams.config.schema import StationSourceConfig
+from slams.runs.provenance import depends
 from tests.synthetic import CHANNELS, tiny_recipe
 
 OBSERVATIONS = {
@@ -67,3 +69,18 @@ def test_the_first_key_that_differs_is_named():
     other = {**RECIPE, "harmonics": 3, "lags": []}
     assert store_difference(RECIPE, other) == "harmonics: 1 in the store, 3 in the recipe"
     assert store_difference(RECIPE, RECIPE) == ""
+
+
+def test_the_share_that_may_be_left_out_does_not_change_a_store():
+    """It decides whether an archive is refused, and stores from before the key stay valid."""
+    config = tiny_recipe(Path("here"), "run.zarr")
+    stations = replace(
+        config.observations.stations, source=StationSourceConfig("metar", "metar.parquet")
+    )
+    observations = replace(config.observations, use=["stations"], stations=stations)
+    found = observation_recipe(observations, 7)
+    assert "left_out" not in found["stations"]["source"]
+    stations.source.left_out = 0.5
+    assert observation_recipe(observations, 7) == found
+    assert not depends("assimilation", "observations.stations.source.left_out")
+    assert depends("assimilation", "observations.stations.source.quarters")

@@ -21,15 +21,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from data_modules.sources.stations.reports.request import ReportRequest, parse_times, read_csv
+from data_modules.sources.stations.reports.request import ReportRequest, keep_times, read_csv
 from data_modules.sources.stations.reports.table import StationReports
-from slams.errors import UserError
 
 __all__ = ["read_isd"]
 
 _NEEDED = ("STATION", "DATE", "LATITUDE", "LONGITUDE", "ELEVATION", "TMP")
 _BAD = {"2": "suspect", "3": "erroneous", "6": "suspect", "7": "erroneous"}
 _RANK = {"FM-12": 0, "FM-15": 1}
+_TIME = ("%Y-%m-%dT%H:%M:%S", "YYYY-MM-DDTHH:MM:SS")
 # Pattern and example of the codes.
 _CODES = {
     "TMP": (r"[+-]\d{4},\w", "+0123,1"),
@@ -44,7 +44,7 @@ def read_isd(request: ReportRequest) -> StationReports:
         request: What is requested; `config.path` is a file, a directory of them, or a pattern.
 
     Raises:
-        UserError: A file has another layout, or a code is invalid.
+        UserError: A file has another layout, or too many codes, times or positions are invalid.
     """
     parts = []
     for file in request.files(".csv", ".csv.gz"):
@@ -67,25 +67,32 @@ def _rows(file: Path, request: ReportRequest) -> pd.DataFrame:
     """Read the rows of some days, sorted by time and precedence of their kind."""
     expected = f"ISD as CSV with {', '.join(_NEEDED)}[, REPORT_TYPE, AA1]"
     rows = read_csv(file, f"{request.key}.path", _NEEDED, expected)
-    time = parse_times(rows["DATE"], "%Y-%m-%dT%H:%M:%S", file, "YYYY-MM-DDTHH:MM:SS")
-    rows = request.inside(rows.assign(time=time))
+    rows = keep_times(rows, rows["DATE"], _TIME, file, request.left_out)
+    rows = request.inside(rows)
     kind = rows.get("REPORT_TYPE", pd.Series("", index=rows.index)).str.strip()
     summary = kind.isin(["SOD", "SOM"])
     request.repairs["summaries of a day or month left out"] += int(summary.sum())
     rows = rows.assign(rank=kind.map(_RANK).fillna(2))[~summary]
     rows = rows.sort_values(["time", "rank"], kind="stable", ignore_index=True)
-    for name in ("LATITUDE", "LONGITUDE", "ELEVATION"):
-        number = pd.to_numeric(rows[name], errors="coerce")
-        if name != "ELEVATION" and number.isna().any():
-            found = rows.loc[number.isna(), name].iloc[0]
-            raise UserError(f"station archive {file}: {name} is {found!r}, expected degrees")
-        rows[name] = number
+    for name in ("LATITUDE", "LONGITUDE"):
+        rows = request.left_out.keep(
+            rows,
+            pd.to_numeric(rows[name], errors="coerce").notna(),
+            "position missing or outside the globe",
+            lambda row, name=name: f"{file}: {name} is {row[name]!r}, expected degrees",
+        )
+    rows = rows.assign(
+        **{
+            name: pd.to_numeric(rows[name], errors="coerce")
+            for name in ("LATITUDE", "LONGITUDE", "ELEVATION")
+        }
+    )
     rows["ELEVATION"] = rows["ELEVATION"].where(rows["ELEVATION"].between(-500, 9000))
     return rows
 
 
 def _temperature(rows: pd.DataFrame, file: Path, request: ReportRequest) -> pd.DataFrame:
-    codes = _codes(rows, "TMP", file)
+    rows, codes = _codes(rows, "TMP", file, request)
     value = codes[0].astype(np.int64)
     missing = value.eq(9999)
     request.repairs["missing temperatures (+9999) left out"] += int(missing.sum())
@@ -94,7 +101,7 @@ def _temperature(rows: pd.DataFrame, file: Path, request: ReportRequest) -> pd.D
 
 
 def _precipitation(rows: pd.DataFrame, file: Path, request: ReportRequest) -> pd.DataFrame:
-    codes = _codes(rows, "AA1", file)
+    rows, codes = _codes(rows, "AA1", file, request)
     hours, depth = codes[0].astype(np.int64), codes[1].astype(np.int64)
     missing = depth.eq(9999) | hours.isin([0, 99])
     trace = codes[2].eq("2") & ~missing
@@ -131,16 +138,19 @@ def _first_of_minute(table: pd.DataFrame, request: ReportRequest) -> pd.DataFram
     return table.drop(later)
 
 
-def _codes(rows: pd.DataFrame, name: str, file: Path) -> pd.DataFrame:
-    """Return the parts of a column of codes; refuse invalid ones."""
+def _codes(
+    rows: pd.DataFrame, name: str, file: Path, request: ReportRequest
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the rows with valid codes in a column, and the parts of the codes."""
     pattern, example = _CODES[name]
-    codes = rows[name].str.strip()
-    wrong = ~codes.str.fullmatch(pattern)
-    if wrong.any():
-        found, when = codes[wrong].iloc[0], rows.loc[wrong, "time"].iloc[0]
-        raise UserError(
-            f"station archive {file}: {name} of {when:%Y-%m-%dT%H:%M} is {found!r}, expected a "
+    rows = request.left_out.keep(
+        rows,
+        rows[name].str.strip().str.fullmatch(pattern),
+        f"{name} that is no code",
+        lambda row: (
+            f"{file}: {name} of {row['time']:%Y-%m-%dT%H:%M} is {row[name].strip()!r}, expected a "
             f"code such as {example}"
-        )
-    parts = codes.str.split(",", expand=True)
-    return parts.reindex(columns=range(example.count(",") + 1)).astype(str)
+        ),
+    )
+    parts = rows[name].str.strip().str.split(",", expand=True)
+    return rows, parts.reindex(columns=range(example.count(",") + 1)).astype(str)

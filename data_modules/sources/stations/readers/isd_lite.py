@@ -15,14 +15,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from data_modules.sources.stations.reports.request import ReportRequest, open_text, parse_times
-from data_modules.sources.stations.reports.station_list import (
-    check_positions,
-    locate,
-    read_isd_history,
-)
+from data_modules.sources.stations.reports.request import ReportRequest, keep_times, open_text
+from data_modules.sources.stations.reports.station_list import locate, read_isd_history
 from data_modules.sources.stations.reports.table import StationReports
-from slams.errors import UserError
 
 __all__ = ["read_isd_lite"]
 
@@ -33,6 +28,7 @@ _VALUES = (
     ("total_precipitation_24hr", 10, 1.0),
     ("total_precipitation_24hr", 11, 6.0),
 )
+_TIME = ("%Y %m %d %H", "year, month, day and hour")
 _TRACES = "traces of precipitation set to 0 mm"
 
 
@@ -44,18 +40,15 @@ def read_isd_lite(request: ReportRequest) -> StationReports:
             `config.station_list` is `isd-history.csv`.
 
     Raises:
-        UserError: A file has another layout, a station is not in the list, or has impossible
-            coordinates there.
+        UserError: Files have another layout, or too many stations are not in the list, or have
+            impossible coordinates there.
     """
     listed = request.config.station_list
     stations = read_isd_history(listed, request.key)
     parts = []
     for file in request.files(""):
         name = "-".join(file.name.split(".")[0].split("-")[:2])
-        expected = "a file named USAF-WBAN-YEAR and "
-        locate(pd.Series([name]), stations, listed, file, expected)
-        check_positions(stations.loc[[name]], listed, request.key)
-        rows = request.inside(_rows(file, request.key))
+        rows = request.inside(_rows(file, request))
         for variable, field, hours in _VALUES:
             if variable not in request.variables:
                 continue
@@ -65,16 +58,20 @@ def read_isd_lite(request: ReportRequest) -> StationReports:
             kelvin = 273.15 if hours == 0 else 0.0
             table = pd.DataFrame({"time": there["time"], "hours": hours, "variable": variable})
             table["value"] = np.where(trace, 0.0, value / 10) + kelvin
-            parts.append(table.assign(station_id=name, **stations.loc[name]))
+            parts.append(table.assign(station_id=name))
+    expected = "a file named USAF-WBAN-YEAR and "
+    parts = [pd.concat(parts, ignore_index=True)] if parts else []
     return request.reports(
-        parts, {"day": "UTC; instants, and periods that end at the hour", "trace": "0 mm"}
+        [locate(part, stations, listed, request.left_out, expected=expected) for part in parts],
+        {"day": "UTC; instants, and periods that end at the hour", "trace": "0 mm"},
+        stations,
     )
 
 
-def _rows(file: Path, key: str) -> pd.DataFrame:
+def _rows(file: Path, request: ReportRequest) -> pd.DataFrame:
     """Read the lines as whole numbers, columns 0 to 11, and the column `time`."""
     rows, dates = [], []
-    with open_text(file, f"{key}.path") as text:
+    with open_text(file, f"{request.key}.path") as text:
         for number, line in enumerate(text, start=1):
             fields = line.split()
             if not fields:
@@ -84,12 +81,12 @@ def _rows(file: Path, key: str) -> pd.DataFrame:
             except ValueError:
                 row = []
             if len(row) != _FIELDS:
-                raise UserError(
-                    f"station archive {file}: line {number} is {line.rstrip()[:50]!r}, expected "
-                    f"{_FIELDS} whole numbers"
-                )
+                found = f"{file}: line {number} is {line.rstrip()[:50]!r}"
+                expected = f"expected {_FIELDS} whole numbers"
+                request.left_out.add("line of another layout", 1, f"{found}, {expected}")
+                continue
             rows.append(row)
             dates.append(" ".join(fields[:4]))
     date = pd.Series(dates, name="date", dtype=str)
-    time = parse_times(date, "%Y %m %d %H", file, "year, month, day and hour")
-    return pd.DataFrame(rows, columns=range(_FIELDS), dtype=np.int64).assign(time=time)
+    table = pd.DataFrame(rows, columns=range(_FIELDS), dtype=np.int64)
+    return keep_times(table, date, _TIME, file, request.left_out)

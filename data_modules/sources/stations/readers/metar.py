@@ -3,8 +3,11 @@
 One row per report: `stationName`, `latitude`, `longitude`, `elevation` (m), `timeObs` (UTC),
 `temperature` (K), `precip1Hour` .. `precip24Hour` (m), each with a column `...DD` of MADIS's
 quality letter. Accepted are Z (not checked), C, S, V (passed level 1, 1-2, 1-3) and G (good);
-rejected are X (failed level 1), Q (failed level 2 or 3), B (bad, set manually), K and T. A
-corrected report is repeated with a later `timeReceived`, and replaces the first.
+rejected are X (failed level 1), Q (failed level 2 or 3), B (bad, set manually), K and T.
+
+`timeObs` and `timeReceived` may be dates with or without a time zone, or numbers since 1970-01-01
+(`reports.columns`); -9999 is missing. Of several reports of one minute the value that was received
+last counts: a correction replaces what it corrects, and leaves what it does not repeat.
 
 Source: NOAA MADIS, quality control descriptors.
 """
@@ -14,11 +17,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pyarrow.parquet
 
 from data_modules.sources.files.opening import refused
+from data_modules.sources.stations.reports.columns import numbers, utc_times
 from data_modules.sources.stations.reports.request import ReportRequest
 from data_modules.sources.stations.reports.table import StationReports
 from slams.errors import UserError
@@ -33,6 +36,8 @@ _VARIABLES = {
     for name, hours in _HOURS.items()
 }
 _GOOD = ("Z", "C", "S", "V", "G")
+# Reports that correct one another have these in common.
+_REPORT = ["stationName", "minute"]
 
 
 def read_metar(request: ReportRequest) -> StationReports:
@@ -54,18 +59,23 @@ def read_metar(request: ReportRequest) -> StationReports:
             f"observations.stations.variables"
         )
     parts = [_read(file, columns) for file in request.files(".parquet")]
-    rows = request.inside(pd.concat(parts, ignore_index=True), "timeObs")
-    order = ["stationName", "timeObs"]
+    rows = _normalised(pd.concat(parts, ignore_index=True), columns)
+    rows = request.left_out.keep(
+        rows,
+        rows["timeObs"].notna(),
+        "time unreadable",
+        lambda row: f"a report of {row['stationName']} has no timeObs",
+    )
+    rows = request.inside(rows, "timeObs")
     if "timeReceived" in rows:
-        rows = rows.sort_values([*order, "timeReceived"], kind="stable")
-        earlier = rows.duplicated(order, keep="last")
-        request.repairs["reports corrected by a later one"] = int(earlier.sum())
-        rows = rows[~earlier]
+        rows = rows.sort_values([*_REPORT, "timeReceived"], kind="stable", na_position="first")
+        earlier = int(rows.duplicated(_REPORT).sum())
+        request.repairs["reports corrected by a later one"] = earlier
     if "temperature" in columns:
         missing = int(rows["temperature"].isna().sum())
         request.repairs["missing temperatures left out"] = missing
     return request.reports(
-        [_table(rows[rows[column].notna()], column) for column in columns],
+        [_table(_latest(rows[rows[column].notna()]), column) for column in columns],
         {
             "day": "UTC; instants, and periods that end at the time of the report",
             "flags": f"MADIS letters other than {', '.join(_GOOD)} reject",
@@ -73,16 +83,34 @@ def read_metar(request: ReportRequest) -> StationReports:
     )
 
 
+def _normalised(rows: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """Convert times and numbers, and add the name of the station and the minute of the report."""
+    for name in ("timeObs", "timeReceived"):
+        if name in rows:
+            rows[name] = utc_times(rows[name])
+    for name in ("latitude", "longitude", "elevation", *columns):
+        rows[name] = numbers(rows[name])
+    return rows.assign(
+        stationName=rows["stationName"].astype(str).str.strip(),
+        minute=rows["timeObs"].dt.floor("min"),
+    )
+
+
+def _latest(rows: pd.DataFrame) -> pd.DataFrame:
+    """Keep the value of each minute that was received last."""
+    return rows.drop_duplicates(_REPORT, keep="last") if "timeReceived" in rows else rows
+
+
 def _table(rows: pd.DataFrame, column: str) -> pd.DataFrame:
     letter = rows.get(column + "DD", pd.Series("Z", index=rows.index)).astype(str)
     good = letter.isin(_GOOD)
-    value = rows[column].astype(np.float64)
+    value = rows[column]
     return pd.DataFrame(
         {
-            "station_id": rows["stationName"].astype(str).str.strip(),
-            "latitude": rows["latitude"].astype(np.float64).round(4),
-            "longitude": rows["longitude"].astype(np.float64).round(4),
-            "elevation": rows["elevation"].astype(np.float64),
+            "station_id": rows["stationName"],
+            "latitude": rows["latitude"].round(4),
+            "longitude": rows["longitude"].round(4),
+            "elevation": rows["elevation"],
             "time": rows["timeObs"],
             "hours": _HOURS[column],
             "variable": _VARIABLES[column],

@@ -1,12 +1,16 @@
-"""A request for reports of a station archive: its files, its days, and the repairs made."""
+"""A request for reports of a station archive: its files, its days, and what was done to them."""
 
 from __future__ import annotations
 
 import gzip
+import io
+import re
+import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from glob import glob
 from pathlib import Path
 from typing import TextIO
@@ -14,16 +18,17 @@ from typing import TextIO
 import numpy as np
 import pandas as pd
 
+from data_modules.sources.stations.reports.accounting import Accounting
 from data_modules.sources.stations.reports.table import COLUMNS, StationReports, station_reports
 from slams.config.schema import StationSourceConfig
 from slams.errors import UserError
 
-__all__ = ["ReportRequest", "open_text", "parse_times", "read_csv"]
+__all__ = ["ReportRequest", "keep_times", "open_text", "read_csv"]
 
 
 @dataclass(frozen=True)
 class ReportRequest:
-    """Reports requested of an archive, and the repairs made while they are read.
+    """Reports requested of an archive, and what is repaired and left out while they are read.
 
     Attributes:
         config: The archive's section of the recipe.
@@ -32,6 +37,7 @@ class ReportRequest:
         last: Last day, inclusive.
         key: Dotted key of the archive in the recipe, for messages.
         repairs: Number of repairs by kind.
+        left_out: Account of the reports that are left out.
     """
 
     config: StationSourceConfig
@@ -40,12 +46,30 @@ class ReportRequest:
     last: np.datetime64
     key: str
     repairs: Counter[str] = field(default_factory=Counter)
+    left_out: Accounting = None  # type: ignore[assignment]
 
-    def files(self, *suffixes: str) -> list[Path]:
+    def __post_init__(self) -> None:
+        if self.left_out is None:
+            object.__setattr__(self, "left_out", self.account())
+
+    def part(self) -> ReportRequest:
+        """Return the same request with accounts of its own, for a part of the archive.
+
+        The limit is that of the whole archive, so that a part has none.
+        """
+        return replace(self, repairs=Counter(), left_out=self.account(1.0))
+
+    def account(self, limit: float | None = None) -> Accounting:
+        """Return an empty account, by default with the limit of the recipe."""
+        limit = self.config.left_out if limit is None else limit
+        return Accounting(f"station archive {self.config.path}", f"{self.key}.left_out", limit)
+
+    def files(self, *suffixes: str, name: str = "") -> list[Path]:
         """Return the files of the archive, sorted by name.
 
         Args:
             suffixes: Endings of the names of files in a directory.
+            name: Pattern (`re`) that the names of files in a directory have as well.
 
         Raises:
             UserError: There is no such file.
@@ -54,7 +78,8 @@ class ReportRequest:
         if "*" in path:
             files = [Path(name) for name in sorted(glob(path))]
         elif Path(path).is_dir():
-            files = sorted(p for p in Path(path).iterdir() if p.name.endswith(suffixes))
+            found = sorted(p for p in Path(path).iterdir() if p.name.endswith(suffixes))
+            files = [file for file in found if re.search(name, file.name)]
         else:
             files = [Path(path)] if Path(path).is_file() else []
         if not files:
@@ -92,33 +117,67 @@ class ReportRequest:
         return rows[rows[time].between(self.first, end, inclusive="left")]
 
     def reports(
-        self, parts: Sequence[pd.DataFrame], conventions: Mapping[str, str]
+        self,
+        parts: Sequence[pd.DataFrame],
+        conventions: Mapping[str, str],
+        listed: pd.DataFrame | None = None,
     ) -> StationReports:
-        """Join, check and sort the tables that were read (see `station_reports`)."""
+        """Join, check and sort the tables that were read (see `station_reports`).
+
+        Args:
+            parts: Long tables.
+            conventions: See `StationReports`.
+            listed: Latitude, longitude and country of the archive's stations by name, or `None`.
+        """
         parts = [part for part in parts if len(part)]
         table = (
             pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
         )
-        return station_reports(table, self.config.path, self.key, conventions, self.repairs)
+        return station_reports(
+            table,
+            self.config.path,
+            self.key,
+            conventions,
+            self.repairs,
+            left_out=self.left_out,
+            listed=listed,
+        )
 
 
 @contextmanager
 def open_text(path: str | Path, key: str) -> Iterator[TextIO]:
-    """Open a text file, plain or compressed with gzip.
+    """Open a text file, plain, compressed with gzip, or alone in a ZIP archive.
 
     Args:
         path: The file.
         key: Dotted key of the recipe that names it, for messages.
 
     Raises:
-        UserError: The file is missing, truncated, or not a gzip file although its name ends so.
+        UserError: The file is missing, truncated, or not compressed as its name says, or a ZIP
+            archive has several files.
     """
+    layout = {"encoding": "ascii", "errors": "replace", "newline": ""}
     try:
+        if str(path).endswith(".zip"):
+            with zipfile.ZipFile(path) as archive, archive.open(_only(archive, path, key)) as file:
+                yield io.TextIOWrapper(file, **layout)
+            return
         opener = gzip.open if str(path).endswith(".gz") else open
-        with opener(path, "rt", encoding="ascii", errors="replace", newline="") as file:
+        with opener(path, "rt", **layout) as file:
             yield file  # type: ignore[misc]
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{key}: {path} cannot be read, missing or truncated ({error})") from None
+
+
+def _only(archive: zipfile.ZipFile, path: str | Path, key: str) -> str:
+    """Return the name of the only file of a ZIP archive."""
+    names = [name for name in archive.namelist() if not name.endswith("/")]
+    if len(names) != 1:
+        raise UserError(
+            f"{key}: {path} has {len(names)} files ({', '.join(names[:5])}), expected one; "
+            f"extract it and name the directory"
+        )
+    return names[0]
 
 
 def read_csv(path: str | Path, key: str, needed: Sequence[str], expected: str) -> pd.DataFrame:
@@ -149,22 +208,30 @@ def read_csv(path: str | Path, key: str, needed: Sequence[str], expected: str) -
     return rows
 
 
-def parse_times(text: pd.Series, layout: str, where: str | Path, expected: str) -> pd.Series:
-    """Convert text to times.
+def keep_times(
+    rows: pd.DataFrame,
+    text: pd.Series,
+    layout: tuple[str, str],
+    where: str | Path,
+    left_out: Accounting,
+) -> pd.DataFrame:
+    """Return rows with a column `time`; those whose text is not a time are left out.
 
     Args:
-        text: `(n,)` text.
-        layout: Format for `strptime`.
-        where: Path of the archive, for messages.
-        expected: Description of the format, for the message.
-
-    Raises:
-        UserError: A text is not such a time.
+        rows: `n` rows.
+        text: `(n,)` text, whose name is that of the column.
+        layout: Format for `strptime`, and its description.
+        where: The file, for messages.
+        left_out: The account.
     """
-    time = pd.to_datetime(text, format=layout, errors="coerce")
-    if time.isna().any():
-        raise UserError(
-            f"station archive {where}: {text.name} {text[time.isna()].iloc[0]!r} is not a time, "
-            f"expected {expected}"
-        )
-    return time.astype("datetime64[ns]")
+    time = pd.to_datetime(text, format=layout[0], errors="coerce")
+    rows = rows.assign(time=time.astype("datetime64[ns]").to_numpy())
+    return left_out.keep(
+        rows,
+        rows["time"].notna(),
+        "time unreadable",
+        lambda _: (
+            f"{where}: {text.name} {text[time.isna()].iloc[0]!r} is not a time, expected "
+            f"{layout[1]}"
+        ),
+    )

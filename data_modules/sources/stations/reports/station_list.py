@@ -2,19 +2,19 @@
 
 `ghcnd-stations.txt` and `igra2-station-list.txt` are of fixed width: ID 1-11, latitude 13-20,
 longitude 22-30 (degrees), elevation 32-37 (m). `isd-history.csv` has a header. Elevations of -998
-m and below mean that the elevation is unknown.
+m and below mean that the elevation is unknown. A station's country is that of its list (`CTRY`),
+or the first two letters of its name; ships and other platforms that move have none (`ZZ`).
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 
+from data_modules.sources.stations.reports.accounting import Accounting
 from data_modules.sources.stations.reports.request import open_text, read_csv
 from slams.errors import UserError
 
-__all__ = ["check_positions", "locate", "read_isd_history", "read_station_list"]
+__all__ = ["countries", "locate", "read_isd_history", "read_station_list"]
 
 _PLACES = {"latitude": slice(12, 20), "longitude": slice(21, 30), "elevation": slice(31, 37)}
 _HISTORY = {"LAT": "latitude", "LON": "longitude", "ELEV(M)": "elevation"}
@@ -29,7 +29,7 @@ def read_station_list(path: str, key: str, name: str) -> pd.DataFrame:
         name: Usual name of the file, for messages.
 
     Returns:
-        Latitude, longitude (degrees) and elevation (m, NaN where unknown), by station.
+        Latitude, longitude (degrees), elevation (m, NaN where unknown) and country, by station.
 
     Raises:
         UserError: The file is missing, a line has another layout, or a station occurs twice.
@@ -49,7 +49,9 @@ def read_station_list(path: str, key: str, name: str) -> pd.DataFrame:
                     f"{name}: {line.rstrip()[:40]!r}"
                 ) from None
             names.append(line[:11].strip())
-    return _by_station(pd.DataFrame(places, columns=list(_PLACES)), pd.Index(names), path, key)
+    places = pd.DataFrame(places, columns=list(_PLACES))
+    places["country"] = countries(pd.Series(names, dtype=object))
+    return _by_station(places, pd.Index(names), path, key)
 
 
 def read_isd_history(path: str, key: str) -> pd.DataFrame:
@@ -60,7 +62,8 @@ def read_isd_history(path: str, key: str) -> pd.DataFrame:
         key: Dotted key of the archive in the recipe, for messages.
 
     Returns:
-        Latitude, longitude (degrees) and elevation (m, NaN where unknown), by `USAF-WBAN`.
+        Latitude, longitude (degrees), elevation (m, NaN where unknown) and country, by
+        `USAF-WBAN`.
 
     Raises:
         UserError: The file is missing or has another layout, or a station occurs twice.
@@ -69,52 +72,46 @@ def read_isd_history(path: str, key: str) -> pd.DataFrame:
     _refuse_none(path, key, "isd-history.csv")
     rows = read_csv(path, key, ("USAF", "WBAN", *_HISTORY), "that of isd-history.csv")
     places = rows[list(_HISTORY)].apply(pd.to_numeric, errors="coerce").rename(columns=_HISTORY)
+    places["country"] = rows["CTRY"].str.strip() if "CTRY" in rows else ""
     stations = _by_station(places, pd.Index(rows["USAF"] + "-" + rows["WBAN"]), path, key)
     return stations.dropna(subset=["latitude", "longitude"])
 
 
-def check_positions(stations: pd.DataFrame, path: str, key: str) -> None:
-    """Refuse impossible coordinates.
-
-    Args:
-        stations: Rows of a list.
-        path: The file of the list, for messages.
-        key: Dotted key of the archive in the recipe, for messages.
-
-    Raises:
-        UserError: A station has impossible coordinates.
-    """
-    fits = stations["latitude"].between(-90, 90) & stations["longitude"].between(-180, 360)
-    if not fits.all():
-        row = stations[~fits].iloc[0]
-        raise UserError(
-            f"{key}.station_list: station {row.name} of {path} is at {row['latitude']:g}, "
-            f"{row['longitude']:g} degrees, expected -90 to 90, -180 to 360"
-        )
+def countries(names: pd.Series) -> pd.Series:
+    """Return the countries of stations that NOAA NCEI names by country, "" for the others."""
+    coded = names.str.fullmatch(r"[A-Z]{2}[0-9A-Z]{3}[0-9A-Z_-]{6}") & ~names.str.startswith("ZZ")
+    return names.str[:2].where(coded.astype(bool), "")
 
 
 def locate(
-    names: pd.Series, stations: pd.DataFrame, path: str, where: str | Path, expected: str = ""
+    table: pd.DataFrame,
+    stations: pd.DataFrame,
+    path: str,
+    left_out: Accounting,
+    columns: tuple[str, ...] = ("latitude", "longitude", "elevation"),
+    expected: str = "",
 ) -> pd.DataFrame:
-    """Return the rows of a list for some stations, in their order: `(n,)` rows.
+    """Add the places of a list to a table; stations that are not in the list are left out.
 
     Args:
-        names: `(n,)` names of stations in the archive.
+        table: A column station_id.
         stations: The list.
         path: The file of the list, for messages.
-        where: Path of the archive, for messages.
+        left_out: The account.
+        columns: Columns of the list to add.
         expected: What is expected in addition to the list of the same archive, for the message.
-
-    Raises:
-        UserError: A station is not in the list.
     """
-    unknown = names[~names.isin(stations.index)]
-    if len(unknown):
-        raise UserError(
-            f"station archive {where}: station {unknown.iloc[0]} is not in {path} "
-            f"({unknown.nunique()} such stations); expected {expected}the list of the same archive"
-        )
-    return stations.loc[names].reset_index(drop=True)
+    table = left_out.keep(
+        table,
+        table["station_id"].isin(stations.index),
+        "station not in the list",
+        lambda row: (
+            f"station {row['station_id']} is not in {path}, expected {expected}the list of the "
+            f"same archive"
+        ),
+    )
+    found = stations.loc[table["station_id"], list(columns)]
+    return table.assign(**{name: found[name].to_numpy() for name in columns})
 
 
 def _refuse_none(path: str, key: str, name: str) -> None:

@@ -14,8 +14,9 @@ Columns::
     accepted, reason      False with the reason where the archive's own flags reject the value
     error                 optional: standard deviation of the value's error, NaN where not stated
 
-A missing value has no row. Changes made while reading are counted in `repairs`; faults that cannot
-be repaired without guessing are refused.
+A missing value has no row. Changes made while reading are counted in `repairs`. Reports with
+faults that cannot be repaired without guessing are left out and counted, up to a share of all
+(`reports.accounting`); a table in other units is refused.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from data_modules.sources.stations.reports.accounting import Accounting, LeftOut
+from data_modules.sources.stations.reports.places import keep_likely, keep_on_globe
 from slams.errors import UserError
 
 __all__ = ["COLUMNS", "StationReports", "checked_table", "station_reports"]
@@ -56,11 +59,13 @@ class StationReports:
         table: The long table, sorted by station, variable, level and time.
         conventions: The layout's definitions of a day, a value and a flag; recorded in the store.
         repairs: Number of repairs made while reading, by kind.
+        left_out: Reports that could not be used, by reason.
     """
 
     table: pd.DataFrame
     conventions: Mapping[str, str] = field(default_factory=dict)
     repairs: Mapping[str, int] = field(default_factory=dict)
+    left_out: Sequence[LeftOut] = ()
 
     def counts(self) -> dict[str, int]:
         """Return the number of reports, and of rejected reports by reason."""
@@ -74,89 +79,101 @@ def station_reports(
     key: str,
     conventions: Mapping[str, str],
     repairs: Mapping[str, int] | None = None,
+    left_out: Accounting | None = None,
+    listed: pd.DataFrame | None = None,
 ) -> StationReports:
     """Check and sort a long table.
 
     Args:
-        table: Columns as above; `hours`, `level`, `accepted` and `reason` may be left out.
+        table: Columns as above; `hours`, `level`, `accepted`, `reason` and `error` may be left
+            out.
         where: Path of the archive, for messages.
         key: Dotted key of the archive in the recipe, for messages.
         conventions: See `StationReports`.
         repairs: Number of repairs made by the reader, by kind.
+        left_out: Account of what the reader left out; by default nothing may be left out.
+        listed: Latitude, longitude and country of the archive's stations by name, or `None`.
 
     Raises:
-        UserError: There is no value, a station has impossible coordinates, there are two
-            different values of one station, time and variable, or temperatures have other units.
+        UserError: There is no value, temperatures have other units, or too many reports cannot be
+            used: they have an impossible position, or there are two different values of one
+            station, time and variable.
     """
+    left_out = left_out or Accounting(f"station archive {where}")
     defaults = {"hours": 0.0, "level": np.nan, "accepted": True, "reason": ""}
     table = table.assign(**{k: v for k, v in defaults.items() if k not in table})
-    table = table[list(COLUMNS)]
-    if table.empty:
+    table = table[[*COLUMNS, *(["error"] if "error" in table else [])]]
+    table, done = checked_table(table, _KEY, repairs or {}, left_out)
+    table = keep_likely(table, left_out, listed).reset_index(drop=True)
+    left_out.check(len(table))
+    if table.empty and left_out.limit < 1:  # a part of an archive may be empty
         raise UserError(
             f"station archive {where}: found no value of the requested variables; check "
             f"{key}.path and observations.stations.variables"
         )
-    table, done = checked_table(table, f"station archive {where}", _KEY, repairs or {})
     _check_units(table, where)
-    return StationReports(table, dict(conventions), {k: v for k, v in done.items() if v})
+    done = {k: v for k, v in done.items() if v}
+    return StationReports(table, dict(conventions), done, left_out.records)
 
 
 def checked_table(
-    table: pd.DataFrame, where: str, identity: Sequence[str], repairs: Mapping[str, int]
+    table: pd.DataFrame,
+    identity: Sequence[str],
+    repairs: Mapping[str, int],
+    left_out: Accounting,
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     """Check the positions of a complete table, drop repeated rows, and sort it.
 
     Args:
         table: All columns of a long table.
-        where: Name of the table, for messages.
         identity: Columns in which two different accepted values must differ.
         repairs: Number of repairs made before, by kind.
+        left_out: Account of the reports that are left out: those without a position on the
+            globe, and all of several different values of one station, time and variable.
 
     Returns:
         The table, sorted by station, variable, level and time, and the repairs.
 
     Raises:
-        UserError: A station has impossible coordinates, or there are two different values of one
-            station, time and variable.
+        UserError: A report has such a fault, and none may be left out.
     """
     done = dict(repairs)
-    _check_positions(table, where)
+    if table.empty:
+        return table, done
+    table = keep_on_globe(table, left_out)
     same = table.duplicated([*_KEY, "value", "accepted"])
     if same.any():
         done["repeated rows dropped"] = done.get("repeated rows dropped", 0) + int(same.sum())
         table = table[~same]
-    _refuse_contradictions(table, where, list(identity))
+    table = _keep_single(table, list(identity), left_out)
     table = table.sort_values(
         ["station_id", "variable", "level", "time", "hours"], kind="stable", ignore_index=True
     )
     return table, done
 
 
-def _check_positions(table: pd.DataFrame, where: str) -> None:
-    """Refuse coordinates that are impossible or NaN."""
-    for name, low, high in (("latitude", -90.0, 90.0), ("longitude", -180.0, 360.0)):
-        outside = ~table[name].between(low, high)
-        if outside.any():
-            row = table[outside].iloc[0]
-            raise UserError(
-                f"{where}: station {row['station_id']}: {name} {row[name]:g} is "
-                f"outside [{low:g}, {high:g}] degrees"
-            )
+def _keep_single(table: pd.DataFrame, identity: list[str], left_out: Accounting) -> pd.DataFrame:
+    """Leave out all of several accepted values of one station, time and variable.
 
-
-def _refuse_contradictions(table: pd.DataFrame, where: str, identity: list[str]) -> None:
-    """Refuse two different accepted values of one station, time and variable."""
-    accepted = table[table["accepted"]]
-    twice = accepted.duplicated(identity, keep=False)
-    if not twice.any():
-        return
-    first = accepted[twice].sort_values(identity).iloc[0]
-    level = "" if np.isnan(first["level"]) else f" at {first['level']:g} hPa"
-    raise UserError(
-        f"{where}: {first['variable']}{level} of station {first['station_id']} at "
-        f"{first['time']:%Y-%m-%dT%H:%M} occurs more than once with different values; remove the "
-        f"duplicates"
+    Nothing says which of them is right.
+    """
+    accepted = table["accepted"].astype(bool)
+    twice = accepted & table[accepted].duplicated(identity, keep=False).reindex(
+        table.index, fill_value=False
     )
+    if not twice.any():
+        return table
+
+    def example(_: pd.Series) -> str:
+        first = table[twice].sort_values(identity).iloc[0]
+        level = "" if np.isnan(first["level"]) else f" at {first['level']:g} hPa"
+        return (
+            f"{first['variable']}{level} of station {first['station_id']} at "
+            f"{first['time']:%Y-%m-%dT%H:%M} occurs more than once with different values; remove "
+            f"the duplicates"
+        )
+
+    return left_out.keep(table, ~twice, "several values at once", example)
 
 
 def _check_units(table: pd.DataFrame, where: str) -> None:

@@ -86,18 +86,23 @@ class StationQualityConfig:
 
 @dataclass
 class StationSourceConfig:
-    """A public archive of station reports, prepared into the training store."""
+    """An archive or a table of station reports, prepared into the training store."""
 
-    # Layout: `ghcn_daily`, `isd`, `isd_lite`, `igra2`, `metar` or `arm_column`; "" has none, and
-    # station values are drawn from the fields.
+    # Layout: `ghcn_daily`, `ghcnh`, `isd`, `isd_lite`, `igra2`, `metar`, `arm_column`, or
+    # `reports`, a table of your own; "" has none, and station values are drawn from the fields.
     kind: str = key("", optional(registered(STATION_SOURCES)))
     # A file, a directory of files, or a pattern with *.
     path: str = key("", PATH)
     # The archive's own list of stations (ghcnd-stations.txt, isd-history.csv,
     # igra2-station-list.txt).
     station_list: str = key("", PATH)
-    # Elements (GHCN-Daily) or columns (METAR) read; empty for all that give a channel observed.
+    # Elements (GHCN-Daily) or columns (METAR, GHCNh) read; empty for all that give a channel
+    # observed.
     elements: list[str] = field(default_factory=list)
+    # Largest share of the reports that may be left out because they cannot be used (a station that
+    # is not in the list, no position or time, two values at once); above it the archive is
+    # refused.
+    left_out: float = key(0.05, SHARE)
     # GHCN-Daily's morning observations: `as_dated`, or `day_before`.
     morning: str = key("as_dated", one_of("as_dated", "day_before"))
     # Quarters of the UTC day with a report that a daily mean near the surface needs.

@@ -225,6 +225,45 @@ def test_real_reports_need_the_store_and_no_made_up_gaps(prepared):
         checks.check(replace(prepared, observations=replace(observations, stations=stations)))
 
 
+def test_reports_of_a_user_reach_the_store_with_their_errors(tmp_path, tiny_source, capsys):
+    """What is left out is printed and recorded; R is the error that a report states."""
+    values = truth()
+    times = FIRST + np.arange(DAYS).astype("timedelta64[D]") + np.timedelta64(12, "h")
+    rows = [
+        (str(time), *place, name, WARM, values[day, station], [0.25, np.nan][station % 2])
+        for station, (name, place) in enumerate(PLACES.items())
+        for day, time in enumerate(times)
+    ]
+    rows.append((str(times[0]), 0.0, 0.0, "NOWHERE", WARM, 290.0, 1.0))
+    names = ["time", "latitude", "longitude", "station_id", "variable", "value", "error"]
+    archive = tmp_path / "own.csv"
+    pd.DataFrame(rows, columns=names).to_csv(archive, index=False)
+    config = recipe(tmp_path, tiny_source, archive, quarters=1)
+    config.observations.stations.source.kind = "reports"
+    checks.check(config)
+    prepare(config)
+    line = "left out: 1 of 129 reports (0.78%): position 0, 0 1 (station NOWHERE is at 0, 0)"
+    printed = capsys.readouterr()
+    assert line in printed.out + printed.err
+    group = zarr.open_group(config.data.store, mode="r")
+    assert group["stations"].attrs["left_out"] == [
+        {"why": "position 0, 0", "number": 1, "example": "station NOWHERE is at 0, 0"}
+    ]
+    np.testing.assert_allclose(group["stations"][78:, :, 0], values, atol=1e-4)
+    errors = group["station_errors"][:]
+    np.testing.assert_array_equal(errors[78:, :, 0], np.tile([0.25, np.nan], (DAYS, 2)))
+    assert np.isnan(errors[:78]).all()
+    module = multimodal(config)
+    batch = module.on_after_batch_transfer(next(iter(module.test_dataloader())))
+    (observed,) = batch.observations
+    latitude = module.network.latitude
+    rest = 0.3 * (grid_spacing_km(module.grid, latitude) / 500.0) ** (1 / 3)
+    expected = (0.5**2 + rest**2).to(observed.error_variance)
+    expected[::2] = 0.25**2
+    day = int(observed.mask[0, :, 0].nonzero()[0])
+    torch.testing.assert_close(observed.error_variance[0, day], expected)
+
+
 def test_days_without_reports_are_refused(tmp_path, tiny_source):
     archive = metar(tmp_path / "few.parquet", truth()[:2])
     config = recipe(tmp_path, tiny_source, archive, quarters=4)

@@ -12,10 +12,7 @@ from data_modules.sources.stations import GHCN_DAILY, open_station_parts
 from data_modules.sources.stations.readers import ghcn_daily
 from data_modules.sources.stations.readers.ghcn_daily import read_ghcn_daily
 from data_modules.sources.stations.reports.request import ReportRequest
-from data_modules.sources.stations.reports.station_list import (
-    check_positions,
-    read_station_list,
-)
+from data_modules.sources.stations.reports.station_list import read_station_list
 from slams.config.schema import StationSourceConfig
 from slams.errors import UserError
 from tests.data_modules.sources.stations.archives import (
@@ -219,16 +216,140 @@ def test_an_archive_without_a_value_is_refused(tmp_path, listed):
 
 
 def test_faults_of_the_station_list_are_refused(tmp_path):
+    bad = ghcn_stations(tmp_path / "bad.txt", [("USW00094728", 95.0, 10.0, 1.0), STATIONS[1]])
+    with pytest.raises(UserError, match=r"USW00094728.*95, 10 degrees"):
+        read(tmp_path, str(bad))
     with pytest.raises(UserError, match=r"station_list.*found nothing"):
         read_station_list("", KEY, LISTED)
     with pytest.raises(UserError, match=r"station_list: .*missing or truncated"):
         read_station_list(str(tmp_path / "absent.txt"), KEY, LISTED)
-    bad = ghcn_stations(tmp_path / "bad.txt", [("USW00094728", 95.0, 10.0, 1.0)])
-    with pytest.raises(UserError, match=r"USW00094728.*95, 10 degrees"):
-        check_positions(read_station_list(str(bad), KEY, LISTED), str(bad), KEY)
     twice = ghcn_stations(tmp_path / "twice.txt", [STATIONS[0], STATIONS[0]])
     with pytest.raises(UserError, match=r"USW00094728 is listed twice"):
         read_station_list(str(twice), KEY, LISTED)
     commas = write_lines(tmp_path / "commas.txt", ["USW00094728,40.7789,-73.9692,42.7"])
     with pytest.raises(UserError, match=r"line 1 .*fixed-width"):
         read_station_list(str(commas), KEY, LISTED)
+
+
+# Files with a header line, by station, and of fixed width; one bad row among many.
+
+LINES = [
+    f"USW00094728,2020010{day},{element},{value},,,W,"
+    for day in (1, 2, 3)
+    for element, value in (("TMAX", 50 + day), ("TMIN", day), ("PRCP", 10 * day))
+]
+
+
+def month(element, values, station="USW00094728"):
+    """Return a line of a file of fixed width: value, MFLAG, QFLAG, SFLAG for 31 days."""
+    days = [*values, *[(-9999, "")] * (31 - len(values))]
+    return f"{station}202001{element}" + "".join(f"{v:5d} {flag or ' '}W" for v, flag in days)
+
+
+def test_a_header_line_names_the_columns(tmp_path, listed):
+    plain = read(tmp_path, listed, LINES).table
+    header = "ID,DATE,ELEMENT,DATA_VALUE,M_FLAG,Q_FLAG,S_FLAG,OBS_TIME"
+    pd.testing.assert_frame_equal(read(tmp_path, listed, [header, *LINES]).table, plain)
+    quoted = [",".join(f'"{part}"' for part in line.split(",")) for line in [header, *LINES]]
+    pd.testing.assert_frame_equal(read(tmp_path, listed, quoted).table, plain)
+    # Another order, with dashes in dates, without times of observation.
+    other = ["ELEMENT,ID,DATE,QFLAG,DATA_VALUE"]
+    for line in LINES:
+        name, day, element, value, _, flag, *_ = line.split(",")
+        day = f"{day[:4]}-{day[4:6]}-{day[6:]}"
+        other.append(f"{element},{name},{day},{flag},{value}")
+    pd.testing.assert_frame_equal(read(tmp_path, listed, other).table, plain)
+    with pytest.raises(UserError, match=r"the header lacks value, qflag"):
+        read(tmp_path, listed, ["ID,DATE,ELEMENT", *LINES])
+
+
+def test_lines_may_end_early(tmp_path, listed):
+    plain = read(tmp_path, listed, LINES)
+    short = read(tmp_path, listed, [LINES[0], *(line.rstrip(",W") for line in LINES[1:])])
+    assert short.table["accepted"].all()
+    pd.testing.assert_frame_equal(short.table, plain.table)
+
+
+def test_by_station_as_lines_as_a_table_and_of_fixed_width(tmp_path, listed):
+    plain = read(tmp_path, listed, LINES).table
+    pd.testing.assert_frame_equal(
+        read(tmp_path, listed, LINES, name="USW00094728.csv.gz").table, plain
+    )
+    # The layout of the table is from memory, see `reports.ghcn_files`.
+    names = "STATION,DATE,LATITUDE,LONGITUDE,ELEVATION,NAME,PRCP,PRCP_ATTRIBUTES,SNOW,"
+    names += "SNOW_ATTRIBUTES,TMAX,TMAX_ATTRIBUTES,TMIN,TMIN_ATTRIBUTES"
+    place = '"USW00094728","2020-01-0{d}","40.7789","-73.9692","42.7","NEW YORK, NY US"'
+    rows = [",".join(f'"{name}"' for name in names.split(","))]
+    for d in (1, 2, 3):
+        values = f'"   {10 * d}",",,W,","    0",",,W","   {50 + d}",",,W","    {d}",",,W"'
+        rows.append(place.format(d=d) + "," + values)
+    pd.testing.assert_frame_equal(read(tmp_path, listed, rows).table, plain)
+    wide = read(tmp_path, listed, [*rows[:3], rows[3].replace('30",",,W,"', '30",",I,W,"')])
+    assert wide.counts()["flag: QFLAG I"] == 1
+    fixed = [
+        month("TMAX", [(51, ""), (52, ""), (53, "")]),
+        month("SNOW", [(5, ""), (5, ""), (5, "")]),
+        month("TMIN", [(1, ""), (2, ""), (3, "")]),
+        month("PRCP", [(10, ""), (20, ""), (30, "")]),
+    ]
+    assert len(fixed[0]) == 269
+    pd.testing.assert_frame_equal(
+        read(tmp_path, listed, fixed, name="USW00094728.dly").table, plain
+    )
+    fixed[3] = month("PRCP", [(10, ""), (20, "I"), (30, "")])
+    flagged = read(tmp_path, listed, fixed, name="USW00094728.dly.gz")
+    assert flagged.counts()["flag: QFLAG I"] == 1
+
+
+def many(stations=40):
+    """Return lines of so many stations that one bad row is a small share."""
+    return [f"US1XX{number:06d},20200101,PRCP,{number},,,N,0700" for number in range(stations)], [
+        (f"US1XX{number:06d}", 40.0 + number / 10, -75.0, 10.0) for number in range(stations)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "why", "number"),
+    [
+        ("US1YY000000,20200101,PRCP,25,,,N,", "station not in the list", 1),
+        ("US1XX000003,20200101,PRCP,25,,,N,", "several values at once", 2),
+        ("US1XX000003,20200102,PRCP,2.5,,,N,", "value that is no whole number", 1),
+        ("US1XX000003,20200230,PRCP,25,,,N,", "time unreadable", 1),
+        ("US1XX000003,2020010", "line of another layout", 1),
+    ],
+)
+@pytest.mark.parametrize("parts", [False, True])
+def test_one_bad_row_is_left_out_and_counted(tmp_path, monkeypatch, row, why, number, parts):
+    rows, stations = many()
+    listed = str(ghcn_stations(tmp_path / LISTED, stations))
+    path = write_lines(tmp_path / "2020.csv", [*rows, row])
+    last = np.datetime64("2020-03-02")
+    if parts:
+        monkeypatch.setattr(ghcn_daily, "_ROWS", 7)
+        config = StationSourceConfig("ghcn_daily", str(path), station_list=listed)
+        every = list(open_station_parts(config, [BOTH[1]], FIRST, last))
+        assert len(every) > 4
+        left_out = [one for part in every for one in part.left_out]
+        kept = sum(len(part.table) for part in every)
+        config = StationSourceConfig("ghcn_daily", str(path), station_list=listed, left_out=0.01)
+        with pytest.raises(UserError, match=rf"{why} {number} .*"):
+            list(open_station_parts(config, [BOTH[1]], FIRST, last))
+    else:
+        reports = read_file(path, listed, last=last)
+        left_out, kept = reports.left_out, len(reports.table)
+        with pytest.raises(UserError, match=rf"at most 1\.0%.*left_out.*: {why} {number} "):
+            read_file(path, listed, last=last, left_out=0.01)
+    assert [(one.why, one.number) for one in left_out] == [(why, number)]
+    assert kept == (39 if why.startswith("several") else 40)
+
+
+@pytest.mark.parametrize("position", [(0.0, 0.0), (41.0, 75.0), (-41.0, -75.0), (95.0, -75.0)])
+def test_a_listed_place_that_cannot_be_is_left_out(tmp_path, position):
+    rows, stations = many()
+    stations[5] = (stations[5][0], *position, 10.0)
+    listed = str(ghcn_stations(tmp_path / LISTED, stations))
+    reports = read(tmp_path, listed, rows)
+    assert len(reports.table) == 39
+    (one,) = reports.left_out
+    assert one.number == 1
+    assert "US1XX000005" in one.example

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zipfile
 
 import numpy as np
 import pytest
@@ -112,6 +113,77 @@ def test_levels_of_another_width_are_refused(tmp_path):
     lines[1] = "10 -9999,99200,38"
     with pytest.raises(UserError, match=r"line 2 is not a level"):
         read(tmp_path, lines)
+
+
+def year(hours=("00", "12")):
+    """Return many soundings."""
+    return [
+        line
+        for day in (1, 2, 3)
+        for hour in hours
+        for line in igra2_sounding(f"2020 01 0{day} {hour}", LEVELS)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("bad", "why", "number"),
+    [
+        (
+            igra2_sounding("2020 01 02 99", [(85000, 10)], release="9999"),
+            "sounding without an hour",
+            1,
+        ),
+        (igra2_sounding("2020 01 02 18", [(85000, 10)], count=2), "sounding of another layout", 1),
+        (igra2_sounding("2020 13 02 18", [(85000, 10)]), "sounding of another layout", 1),
+        (
+            igra2_sounding("2020 01 02 18", [(85000, 10)], name="XXM00099999"),
+            "station not in the list",
+            1,
+        ),
+        (igra2_sounding("2020 01 02 18", [(85000, 10)], latitude=0.0, longitude=0.0), "0, 0", 1),
+        (
+            [
+                line.replace(" 482333 ", " " * 8)
+                for line in igra2_sounding("2020 01 02 18", [(85000, 10)])
+            ],
+            "position missing",
+            1,
+        ),
+    ],
+)
+def test_one_bad_sounding_is_left_out_and_counted(tmp_path, bad, why, number):
+    lines = year()
+    whole = read(tmp_path, lines).table
+    for order in (lines[:7] + bad + lines[7:], bad + lines):
+        reports = read(tmp_path, order)
+        assert reports.table.equals(whole)
+        (one,) = reports.left_out
+        assert why in one.why
+        assert one.number == number
+    assert len(whole) == 24
+
+
+def test_files_as_the_archive_publishes_them(tmp_path):
+    """`ID-data.txt.zip` and `ID-data-begYYYY.txt.zip`, and the list in the same directory."""
+    lines = year()
+    plain = read(tmp_path, lines).table
+    folder = tmp_path / "igra"
+    folder.mkdir()
+    for name, part in (("data", lines[:14]), ("data-beg2020", lines[14:])):
+        with zipfile.ZipFile(folder / f"AUM00011035-{name}.txt.zip", "w") as archive:
+            archive.writestr(f"AUM00011035-{name}.txt", "".join(line + "\n" for line in part))
+    listed = write_lines(folder / "igra2-station-list.txt", LIST)
+    config = StationSourceConfig(kind="igra2", path=str(folder), station_list=str(listed))
+    request = ReportRequest(config, ("temperature",), FIRST, LAST, KEY)
+    assert read_igra2(request).table.equals(plain)
+    with zipfile.ZipFile(folder / "AUM00011036-data.txt.zip", "w") as archive:
+        archive.writestr("a.txt", "")
+        archive.writestr("b.txt", "")
+    with pytest.raises(UserError, match=r"2 files \(a\.txt, b\.txt\), expected one"):
+        read_igra2(request)
+    (folder / "AUM00011036-data.txt.zip").write_bytes(b"PK and nothing else")
+    with pytest.raises(UserError, match=r"AUM00011036-data\.txt\.zip cannot be read"):
+        read_igra2(request)
 
 
 def elevations(path):

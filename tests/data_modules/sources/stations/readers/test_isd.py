@@ -180,3 +180,46 @@ def test_faults_of_the_history_are_refused(tmp_path):
     twice = write_lines(tmp_path / "twice.csv", [*HISTORY, HISTORY[1]])
     with pytest.raises(UserError, match=r"110350-99999 is listed twice"):
         read_isd_history(str(twice), KEY)
+
+
+# One bad row or file among many.
+
+
+def hourly(count=48):
+    return [isd_row(f"2020-01-0{1 + n // 24}T{n % 24:02d}:30:00", "+0050,1") for n in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        (isd_row("2020-01-01T01:00:00", place=("", "16", "1")), "position missing"),
+        (isd_row("2020-01-01T01:00:00", place=("0", "0", "0")), "position 0, 0"),
+        (isd_row("2020-01-01T01:00:00", place=("95", "0", "0")), "position missing or outside"),
+        (isd_row("2020-01-01T01:00:00", "12.3"), "TMP that is no code"),
+        (isd_row("01/01/2020 01:00"), "time unreadable"),
+    ],
+)
+def test_one_bad_row_is_left_out_and_counted(tmp_path, row, why):
+    rows = hourly()
+    whole = read(tmp_path, rows).table
+    reports = read(tmp_path, [*rows[:5], row, *rows[5:]])
+    assert reports.table.equals(whole)
+    (one,) = reports.left_out
+    assert one.why.startswith(why)
+    assert one.number == 1
+
+
+def test_one_file_of_an_unknown_station_is_left_out(tmp_path):
+    """Its reports are a small part of all."""
+    rows = [f"2020 01 0{1 + n // 24} {n % 24:02d}   123" + "  0" * 7 for n in range(48)]
+    (tmp_path / "files").mkdir()
+    write_lines(tmp_path / "files" / "110350-99999-2020", rows)
+    write_lines(tmp_path / "files" / "999990-99999-2020", rows[:1])
+    history = write_lines(tmp_path / "isd-history.csv", HISTORY)
+    config = StationSourceConfig(
+        kind="isd_lite", path=str(tmp_path / "files"), station_list=str(history)
+    )
+    request = ReportRequest(config, ("2m_temperature",), FIRST, LAST, KEY)
+    reports = read_isd_lite(request)
+    assert len(reports.table) == 48
+    assert [(one.why, one.number) for one in reports.left_out] == [("station not in the list", 1)]
