@@ -64,7 +64,8 @@ def encode_windows(
         key["turned"] = str(rolled)
     path = trained_directory(config, "vae") / f"latents_{background.lag}.zarr"
     if is_rank_zero():
-        with Heartbeat("train score", config.trainer.log_every_seconds) as heartbeat:
+        seconds = config.trainer.log_every_seconds
+        with Heartbeat("train score", seconds, "looking for the encodings") as heartbeat:
             splits = _noted(_splits(config, datamodule, lags, rolled), "encoding", heartbeat)
             if not write_latents(path, space, splits, key):
                 # The days are read all the same: an error in them is reported before the training.
