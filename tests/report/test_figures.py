@@ -15,10 +15,12 @@ from matplotlib.figure import Figure
 from slams.config.schema import ReportConfig
 from slams.report import calibration, labels, profiles
 from slams.report.calibration import pooled_ranks, spread_bins
+from slams.report.drawing import finish, new_axes
 from slams.report.innovations import innovations, observation_error
 from slams.report.mapdata import case_fields, leading
 from slams.report.mapdrawing import centred, dot_size, draw_map, ranged
 from slams.report.maps import surface_maps, temperature_maps
+from slams.report.over_time import draw_dates
 from slams.report.profiles import pressure_axis
 from slams.report.reading import lookup, read_assimilation, read_training
 from slams.report.style import in_order, method_style
@@ -258,3 +260,42 @@ def test_reconstruction_reports_the_mean_over_levels(runs: Runs) -> None:
 def test_units_stay_in_one_piece() -> None:
     assert labels.quantity("OLR", "W m-2") == "OLR (W\N{NO-BREAK SPACE}m⁻²)"
     assert labels.quantity("spread / skill", "") == "spread / skill"
+
+
+def dated(dates: list[str]) -> pd.DataFrame:
+    """Return a table of cases of one method and level."""
+    return pd.DataFrame(
+        {
+            "method": "climatology",
+            "setting": "default",
+            "case": range(len(dates)),
+            "date": dates,
+            "variable": "temperature",
+            "level": "850",
+            "statistic": "mse",
+            "value": [(1.0 + i) ** 2 for i in range(len(dates))],
+        }
+    )
+
+
+def test_a_line_by_date_is_broken_between_periods_far_apart() -> None:
+    dates = ["1990-02-01", "1990-02-07", "1990-02-13", "2005-03-01", "2005-03-07", "2005-03-13"]
+    axes = Figure().add_subplot()
+    draw_dates(axes, dated(dates), "rmse")
+    (line,) = axes.lines
+    assert np.isnan(line.get_ydata()).tolist() == [False] * 3 + [True] + [False] * 3
+    axes = Figure().add_subplot()
+    draw_dates(axes, dated(dates[:3]), "rmse")
+    assert axes.lines[0].get_ydata().tolist() == [1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize(("words", "columns"), [("short", 2), ("a very long label " * 3, 1)])
+def test_a_legend_lies_within_the_figure(words: str, columns: int) -> None:
+    axes = new_axes("title", 3.0)
+    for number in range(4):
+        axes.plot([0, 1], [0, number], label=f"{words} {number}")
+    finish(axes, "name", "alt")
+    (legend,) = axes.figure.legends
+    axes.figure.draw_without_rendering()
+    assert legend.get_window_extent().width <= axes.figure.bbox.width
+    assert legend._ncols == columns

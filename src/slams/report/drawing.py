@@ -62,12 +62,17 @@ def finish(axes: Axes, name: str, alt: str, columns: int = 2, wide: bool = False
         axes: Axes of the figure.
         name: Name of the picture's file, without suffix.
         alt: Description for readers who cannot see it.
-        columns: Columns of the legend; 0 for none.
+        columns: Columns of the legend, one where they are too wide for the figure; 0 for none.
         wide: Whether the picture takes the whole width of the page.
     """
     if columns:
-        handles = axes.get_legend_handles_labels()
-        axes.figure.legend(*handles, loc="outside lower center", ncols=columns)
+        figure, handles = axes.figure, axes.get_legend_handles_labels()
+        place = {"loc": "outside lower center"}
+        legend = figure.legend(*handles, **place, ncols=columns)
+        figure.draw_without_rendering()
+        if columns > 1 and legend.get_window_extent().width > figure.bbox.width:
+            legend.remove()
+            figure.legend(*handles, **place, ncols=1)
     return render(axes.figure, name, alt, wide)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import torch
 from matplotlib.axes import Axes
@@ -18,6 +19,9 @@ from slams.report.style import by_method, in_order, method_label, method_style
 from slams.report.tables import SCORES, method_cell, table
 
 __all__ = ["cycle_drift", "draw_dates", "error_by_date", "errors_by_day"]
+
+# A line by date is broken where the next date is so many times further than usual.
+_GAP = 5
 
 
 def error_by_date(run: AssimilationRun) -> Section:
@@ -51,7 +55,7 @@ def draw_dates(
         if not scores.empty:
             look = method_style(method).points(0.5) | {"markersize": 4, "linewidth": 1.3}
             values = error_by_level(torch.tensor(scores.to_numpy(float)), metric)
-            axes.plot(pd.to_datetime(scores.index), values.numpy(), **look)
+            axes.plot(*_broken(pd.to_datetime(scores.index), values.numpy()), **look)
             labels.append(method_label(method))
             every += list(scores.index)
     if labels:
@@ -62,6 +66,13 @@ def draw_dates(
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
         axes.set_ylim(bottom=0)
     return labels
+
+
+def _broken(dates: pd.DatetimeIndex, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Break a line where dates are missing, such as between cycles of different years."""
+    steps = np.diff(dates.to_numpy())
+    after = 1 + np.flatnonzero(steps > _GAP * np.median(steps)) if len(steps) else []
+    return np.insert(dates.to_numpy(), after, dates[after]), np.insert(values, after, np.nan)
 
 
 def _date_panel(cases: pd.DataFrame, metric: str, variable: str) -> list[Panel]:
