@@ -55,7 +55,7 @@ class Nudged:
         return replace(analysis, method=self.name)
 
 
-def evaluator(bias=0.0, **settings):
+def evaluator(bias=0.0, errors=None, **settings):
     config = AssimilationConfig(
         setting="toy",
         members=toy.MEMBERS,
@@ -78,6 +78,7 @@ def evaluator(bias=0.0, **settings):
         seed=1,
         cycle=cycle,
         starts=STARTS,
+        errors=errors,
     )
 
 
@@ -145,6 +146,17 @@ def test_intervals_are_those_of_cycles_drawn_as_wholes(finished) -> None:
     found = results[(results["metric"] == "rmse") & (results["level"] == "850")].iloc[0]
     assert found["lower"] == pytest.approx(means.min())
     assert found["upper"] == pytest.approx(means.max())
+
+
+def test_past_errors_reach_the_comparison_with_observations(finished, tmp_path) -> None:
+    without = evaluate(tmp_path, evaluator(errors=torch.zeros(3, 1, *toy.SHAPE)))
+
+    def variance(module):
+        table = module.tables()["observation_space"]
+        return table.loc[table["statistic"] == "hbh_assumed", "value"]
+
+    assert bool((variance(finished) > 0).all())
+    assert bool((variance(without) == 0).all())
 
 
 class Interrupt(Callback):

@@ -29,6 +29,7 @@ from slams.stages.memory import (
     assimilation_parts,
     assimilation_sizes,
     covariance_bytes,
+    past_error_windows,
     recipe_memory,
 )
 from slams.stages.methods import make_methods
@@ -73,14 +74,24 @@ def test_every_part_by_hand() -> None:
         "denoising": (2 * 3 + 12) * 10 * (16 + 7 * 2),
         "residuals": 0,
         "forecast": 0,
+        "past errors": 0,
         "ensembles": 4 * 200 * 8 * (3 + 5 * 4),
     }
+    assert assimilation_parts(replace(SIZES, past_errors=40))["past errors"] == 12 * 200 * 40
     guessed = assimilation_parts(replace(SIZES, fitted_guesses=2))
     assert guessed["first guesses"] == 4 * 200 * 30 * 4
     sampled = assimilation_parts(replace(SIZES, residuals=25, residual_season=12))
     assert sampled["residuals"] == 2 * 200 * 25 + 4 * 200 * 12
     cycled = replace(SIZES, forecast_days=50, forecast_errors=20, waves=0.5, carried=160)
     assert assimilation_parts(cycled)["forecast"] == 100 * (50 * (2 + 4) + 4 * 20 + 16 * 160)
+
+
+def test_past_errors_are_many_or_none() -> None:
+    assert past_error_windows(55_296, 6_000) == 128
+    assert past_error_windows(55_296, 40) == 40
+    assert past_error_windows(55_296, 31) == 0
+    assert past_error_windows(2**26 // 32, 6_000) == 32
+    assert past_error_windows(2**26 // 32 + 1, 6_000) == 0
 
 
 def test_domains_bound_what_points_take() -> None:

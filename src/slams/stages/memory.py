@@ -14,6 +14,7 @@ observed points in use on a grid of G points, ensembles of M members (bytes)
     residuals     2 V S' + 4 V n'              decoding errors of S' days; of a case's n' days
     forecast      of cycled filters: 16-bit days and Fourier coefficients of the training period,
                   errors, and four times the trajectories of the members
+    past errors   3 x 4 V n' of n' windows     for the chi-square of O-B
     ensembles     4 V M per kept case and method; 5 of the batch that is scored
 
 Where a case is analysed domain by domain (`slams.linalg.gain`), matrices are those of its D
@@ -40,6 +41,7 @@ __all__ = [
     "assimilation_parts",
     "assimilation_sizes",
     "covariance_bytes",
+    "past_error_windows",
     "recipe_memory",
 ]
 
@@ -62,6 +64,8 @@ _EARTH = 5.1e8
 _ERRORS = ("optimal_interpolation", "3dvar", "enkf", "letkf")
 _CYCLED = ("enkf_cycled", "letkf_cycled")
 _LATENT = ("latent_3dvar", "latent_diffusion")
+# Past errors of backgrounds: windows at most and at least, and values at most (256 MiB).
+_PAST_ERRORS, _FEWEST_PAST, _PAST_VALUES = 128, 32, 2**26
 
 _REMEDIES = {
     "archive": "lower assimilation.archive_days",
@@ -72,6 +76,7 @@ _REMEDIES = {
     "denoising": "lower assimilation.guidance.archive",
     "residuals": "lower assimilation.residual.archive, or set assimilation.residual.sample=false",
     "forecast": "lower assimilation.member_forecast.archive or .waves, or data.splits.train",
+    "past errors": "set fewer data.channels or a coarser grid",
     "ensembles": "lower assimilation.keep_cases, .members or .batch_size",
 }
 
@@ -110,6 +115,7 @@ class AssimilationSizes:
         forecast_errors: Errors of it that are kept.
         waves: Fourier coefficients of a row that it keeps, as a share of the row's values.
         carried: States that a cycled filter carries from day to day.
+        past_errors: Windows whose errors give the chi-square of O-B its correlations.
     """
 
     day: int
@@ -141,6 +147,7 @@ class AssimilationSizes:
     forecast_errors: int = 0
     waves: float = 0.0
     carried: int = 0
+    past_errors: int = 0
 
 
 def covariance_bytes(points: int, domains: int, limit: int) -> int:
@@ -178,6 +185,8 @@ def assimilation_parts(sizes: AssimilationSizes) -> dict[str, int]:
         "forecast": int(
             s.day * (s.forecast_days * (2 + 8 * s.waves) + 4 * s.forecast_errors + 16 * s.carried)
         ),
+        # Fields, backgrounds and their difference, of which the last is kept.
+        "past errors": 3 * 4 * values * s.past_errors,
         "ensembles": 4 * values * s.members * (s.kept + _SCORING * s.batch),
     }
 
@@ -211,6 +220,21 @@ def _days(first: list[int], window: int, lag: int) -> set[int]:
     """Return the days of windows, with those that their backgrounds are made from."""
     offsets = (*range(window), *([-lag] if lag else ()))
     return {day + offset for day in first for offset in offsets}
+
+
+def past_error_windows(values: int, available: int) -> int:
+    """Return how many windows give the chi-square of O-B the correlations of background errors.
+
+    0 where so few would fit into memory, or are available, that a variance at a point would
+    mostly be chance. A grid on which they do not fit is so fine that errors of neighbouring points
+    hardly differ.
+
+    Args:
+        values: Values of a window.
+        available: Windows of the training period.
+    """
+    windows = min(_PAST_ERRORS, _PAST_VALUES // values, available)
+    return windows if windows >= _FEWEST_PAST else 0
 
 
 def assimilation_sizes(config: Config, shape: StoreShape) -> AssimilationSizes:
@@ -270,6 +294,9 @@ def assimilation_sizes(config: Config, shape: StoreShape) -> AssimilationSizes:
         forecast_errors=min(forecast.archive, len(trained)) if filters else 0,
         waves=min(forecast.waves, shape.columns // 2 + 1) / shape.columns,
         carried=sum(getattr(section, name).ensemble for name in filters) * forecast.past,
+        past_errors=past_error_windows(
+            shape.day * data.days, len(archive_positions(pieces, data.days, lag, 0))
+        ),
     )
 
 
