@@ -21,7 +21,7 @@ import pandas as pd
 import torch
 import xarray as xr
 
-from data_modules.given.observations import Given, observe
+from data_modules.given.observations import Given
 from data_modules.given.state import GivenState, read_state
 from data_modules.multimodal import MultimodalDataModule
 from slams.assimilators.base import Assimilator
@@ -39,12 +39,12 @@ from slams.stages.data import trajectories
 from slams.stages.loading import Networks
 from slams.stages.methods import make_methods
 from slams.stages.model_cycle import run_cycle
+from slams.stages.model_days import observe_day
 from slams.stages.model_inputs import (
     DailyReports,
     Inputs,
     Reports,
     as_day,
-    as_list,
     check_number,
 )
 from slams.stages.model_record import (
@@ -413,19 +413,7 @@ class Model:
             day: Days since 1970-01-01.
             name: Name of the argument that they were given as, if there is only one.
         """
-        data, config = self._opened.data, self.config.observations
-        inputs = as_list(observations)
-        return observe(
-            inputs,
-            day,
-            config.stations,
-            config.satellite,
-            data.channels,
-            data.grid,
-            data.normaliser.to("cpu"),
-            data.store.elevation,
-            [name] * len(inputs) if name else (),
-        )
+        return observe_day(self._opened.data, self.config.observations, observations, day, name)
 
     def _dataset(self, batch: Batch, ensemble: Ensemble, details: dict[str, Any]) -> xr.Dataset:
         kept = [

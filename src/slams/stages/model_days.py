@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
 
@@ -11,15 +11,51 @@ import pandas as pd
 
 from data_modules.given.found import OUTSIDE, Given
 from data_modules.given.names import input_name
+from data_modules.given.observations import observe
 from data_modules.given.reports import days_of_table
+from data_modules.multimodal import MultimodalDataModule
 from slams.calendar.days import day_of
+from slams.config.schema import ObservationsConfig
 from slams.errors import UserError
 from slams.stages.model_inputs import DailyReports, Reports, as_list
 
-__all__ = ["daily_observations", "of_the_day"]
+__all__ = ["daily_observations", "observe_day", "of_the_day"]
 
 # Reports are compared with those of the same station of up to 36 hours before and after.
 _AROUND = 2
+
+
+def observe_day(
+    data: MultimodalDataModule,
+    config: ObservationsConfig,
+    observations: Reports | Sequence[Reports] | None,
+    day: int,
+    name: str = "",
+) -> Given:
+    """Return the observations of a day on the channels of some data, before any background.
+
+    Args:
+        data: The data, for channels, grid, climatology and terrain.
+        config: How observations are read, checked and averaged.
+        observations: Tables and images.
+        day: Days since 1970-01-01.
+        name: Name of the argument that they were given as, if there is only one.
+
+    Raises:
+        UserError: As for `data_modules.given.observations.observe`.
+    """
+    inputs = as_list(observations)
+    return observe(
+        inputs,
+        day,
+        config.stations,
+        config.satellite,
+        data.channels,
+        data.grid,
+        data.normaliser.to("cpu"),
+        data.store.elevation,
+        [name] * len(inputs) if name else (),
+    )
 
 
 def daily_observations(

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data_modules.given.observations import observe
 from data_modules.given.state import GivenState
 from slams.assimilators.cycle import accepted
 from slams.calendar.days import day_of
@@ -25,6 +24,7 @@ from slams.fields import Batch, Ensemble, Observations, Window
 from slams.nn.recurrent import Memory
 from slams.observations.gridded import observed_channels
 from slams.stages.bundle_filter import OpenFilter
+from slams.stages.model_days import observe_day
 from slams.stages.model_inputs import Reports
 from slams.stages.model_state import SavedState
 
@@ -125,17 +125,8 @@ class FilteredCycle:
 
     def _observe(self, reports: list[Reports], day: int) -> tuple[Observations, ...]:
         """Return the observations of a day that the filter knows, on its own channels."""
-        data, config = self._opened.data, self._opened.config.observations
-        given = observe(
-            reports,
-            day,
-            config.stations,
-            config.satellite,
-            data.channels,
-            data.grid,
-            data.normaliser.to("cpu"),
-            data.store.elevation,
-        )
+        data = self._opened.data
+        given = observe_day(data, self._opened.config.observations, reports, day)
         shape = (len(data.channels), *data.grid.shape)
         analysed = {spec.name for spec in self._model.inputs.channels}
         found = []
