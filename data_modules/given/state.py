@@ -32,7 +32,8 @@ from data_modules.sources.canonical.axes import (
 from data_modules.sources.canonical.form import VALID_RANGE, canonicalise
 from data_modules.sources.canonical.reading import Reading
 from data_modules.sources.readers.cf import find_names, variable_layout
-from data_modules.sources.stations.reports.user_table import HIGHEST_PRESSURE, MISTAKEN
+from data_modules.sources.stations.reports.units import MISTAKEN
+from data_modules.sources.stations.reports.user_table import HIGHEST_PRESSURE
 from slams.config.schema import SourceConfig, SourceVariableConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec

@@ -29,9 +29,12 @@ import pandas as pd
 from data_modules.sources.stations.reports.accounting import Accounting
 from data_modules.sources.stations.reports.columns import numbers as read_numbers
 from data_modules.sources.stations.reports.columns import utc_times, without_codes
-from data_modules.sources.stations.reports.ranges import RANGES
 from data_modules.sources.stations.reports.table import COLUMNS, StationReports, checked_table
-from data_modules.sources.stations.reports.units import conversion, known_units, level_factor
+from data_modules.sources.stations.reports.units import (
+    converted,
+    level_factor,
+    refuse_other_units,
+)
 from data_modules.tables.columns import (
     LARGEST,
     position_rules,
@@ -44,7 +47,6 @@ from slams.variables import ON_LEVELS, OTHER_NAMES, UNITS, find_variable
 __all__ = [
     "HIGHEST_PRESSURE",
     "IDENTITY",
-    "MISTAKEN",
     "OPTIONAL",
     "REQUIRED",
     "read_table",
@@ -59,15 +61,6 @@ _RAIN = "total_precipitation_24hr"
 IDENTITY = ("station_id", "time", "hours", "variable", "level")
 # Above all pressures in the atmosphere (hPa).
 HIGHEST_PRESSURE = 1100.0
-# Units that values out of range probably have, by canonical units.
-MISTAKEN = {
-    "K": "degC",
-    "Pa": "hPa",
-    "kg kg-1": "g kg-1",
-    "W m-2": "J m-2",
-    "mm day-1": "m",
-    "m s-1": "knots",
-}
 
 
 def read_table(
@@ -116,8 +109,8 @@ def read_table(
         raise UserError(f"{where}: found no report with a value, expected at least one")
     read = _check(_with_levels(read, left_out), left_out)
     read = _complete(read, left_out)
-    read = _converted(read, left_out)
-    _refuse_other_units(read, where)
+    read = converted(read, left_out)
+    refuse_other_units(read, where)
     kept = [*COLUMNS, "error"] if "error" in names else list(COLUMNS)
     repairs = {"missing values left out": missing}
     found, repairs = checked_table(read[kept], IDENTITY, repairs, left_out)
@@ -268,56 +261,3 @@ def _complete(read: pd.DataFrame, left_out: Accounting) -> pd.DataFrame:
             f"{day[row.name]:%Y-%m-%d}; state the hours that each covers in a column hours"
         ),
     )
-
-
-def _converted(read: pd.DataFrame, left_out: Accounting) -> pd.DataFrame:
-    """Convert values and errors to the units of the long table."""
-    pairs = list(zip(read["variable"], read["units"], strict=True))
-    found = {pair: conversion(pair[1], pair[0]) for pair in dict.fromkeys(pairs)}
-    read = left_out.keep(
-        read,
-        [found[pair] is not None for pair in pairs],
-        "units unknown",
-        lambda row: (
-            f"row {row.name} has {row['variable']} in {row['units']!r}, expected "
-            f"{UNITS[row['variable']]} (or one of {known_units(row['variable'])})"
-        ),
-    )
-    pairs = zip(read["variable"], read["units"], strict=True)
-    amount = np.array([found[pair].amount for pair in pairs], dtype=bool)
-    read = left_out.keep(
-        read,
-        ~(amount & read["hours"].eq(0).to_numpy()),
-        "amount without hours",
-        lambda row: (
-            f"row {row.name} has {row['variable']} in {row['units']!r}, an amount, without the "
-            f"hours that it covers in a column hours"
-        ),
-    )
-    value, error = read["value"].copy(), read["error"].copy()
-    for (variable, units), rows in read.groupby(["variable", "units"]).groups.items():
-        if not units:
-            continue
-        unit, factor = found[variable, units], pd.Series(1.0, index=rows)
-        days = read.loc[rows, "hours"] / 24
-        if variable == _RAIN and not unit.amount:
-            factor = days  # the long table has the amount over the period
-        elif unit.amount and variable != _RAIN:
-            factor = 1.0 / days
-        value[rows] = value[rows] * (unit.factor * factor) + unit.offset
-        error[rows] = error[rows] * (unit.factor * factor)
-    return read.assign(value=value, error=error)
-
-
-def _refuse_other_units(read: pd.DataFrame, where: str) -> None:
-    """Refuse variables whose median is out of range; the quality control rejects single values."""
-    for variable, values in read.groupby("variable")["value"]:
-        low, high = RANGES[variable]
-        middle = float(values.median())
-        if not low <= middle <= high:
-            units = UNITS[variable]
-            raise UserError(
-                f"{where}: the median of {variable} is {middle:g}, expected {low:g} to {high:g} "
-                f"{'mm' if variable == _RAIN else units}; state other units in a column units, "
-                f"such as {MISTAKEN[units]}"
-            )
