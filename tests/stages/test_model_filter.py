@@ -315,7 +315,7 @@ def test_a_filter_that_no_cycle_can_use_is_left_out(filtered: Filtered, tmp_path
     recipe = run / "filter" / "config.yaml"
     moved = str(tmp_path / "moved.zarr")
     recipe.write_text(recipe.read_text().replace(filtered.config.data.store, moved))
-    assert "its recipe or training store is not" in find_filter(runs, states)[1]
+    assert "cannot be read (" in find_filter(runs, states)[1]
 
 
 def test_the_same_by_the_command_line(

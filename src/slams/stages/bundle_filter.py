@@ -120,8 +120,8 @@ def find_filter(runs: str | Path, states: TrainingStore | None) -> tuple[FilterR
     try:
         config = load_recipe(directory / "config.yaml")
         store = TrainingStore.open(config.data.store, config.data.channels or None)
-    except UserError:
-        return None, f"{name} is there, but its recipe or training store is not: {without}"
+    except UserError as error:
+        return None, f"{name} cannot be read ({error}): {without}"
     if not _same_statistics(store, states):
         return (
             None,
