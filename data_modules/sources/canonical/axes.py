@@ -12,10 +12,10 @@ import numpy as np
 import xarray as xr
 
 from data_modules.sources.canonical.reading import Reading
+from data_modules.sources.canonical.units import level_factor
 
 __all__ = [
     "DIMENSIONS",
-    "LEVEL_FACTORS",
     "coordinate_values",
     "missing_levels",
     "order_latitude",
@@ -31,11 +31,6 @@ DIMENSIONS = {
     "level": ("level", "pressure_level", "isobaricInhPa", "plev", "lev"),
     "latitude": ("latitude", "lat"),
     "longitude": ("longitude", "lon"),
-}
-# Factors to hPa by the spelling of the units of levels.
-LEVEL_FACTORS = {
-    **dict.fromkeys(("hPa", "millibar", "millibars", "mb", "mbar"), 1.0),
-    **dict.fromkeys(("Pa", "pascal", "pascals"), 0.01),
 }
 
 
@@ -77,11 +72,12 @@ def pressure_levels(array: xr.DataArray, variable: str, reading: Reading) -> np.
         UserError: The levels have unknown units, or one of them occurs twice.
     """
     coordinate = array["level"]
-    units = coordinate.attrs.get("units", "hPa")
-    if units not in LEVEL_FACTORS:
+    units = str(coordinate.attrs.get("units", "hPa"))
+    factor = level_factor(units)
+    if factor is None:
         raise reading.fault(f"level has units {units!r}, expected hPa or Pa")
-    values = _numbers(coordinate, "level", reading) * LEVEL_FACTORS[units]
-    if LEVEL_FACTORS[units] != 1.0:
+    values = _numbers(coordinate, "level", reading) * factor
+    if factor != 1.0:
         reading.repairs.append(f"level: {units} converted to hPa")
     if len(np.unique(values)) != len(values):
         raise reading.fault(f"a level occurs twice; found {_shown(values)} hPa")
