@@ -59,6 +59,12 @@ CPC_GAUGE = SourceSpec(
     # There are no gauges over the ocean.
     gaps=("total_precipitation_24hr",),
 )
+ERA5_CDS = SourceSpec(
+    "era5_cds",
+    _Reader("era5_cds"),
+    "NetCDF or GRIB files of ERA5 from the Climate Data Store",
+    takes_files=True,
+)
 NATURE_RUN = SourceSpec(
     "nature_run",
     _Reader("nature_run"),

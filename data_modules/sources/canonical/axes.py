@@ -21,6 +21,7 @@ __all__ = [
     "order_latitude",
     "order_longitude",
     "pressure_levels",
+    "refuse_swath",
     "rename",
     "select_levels",
 ]
@@ -42,8 +43,9 @@ def rename(dataset: xr.Dataset, reading: Reading) -> xr.Dataset:
         reading: What is requested; a renaming is recorded.
 
     Raises:
-        UserError: A dimension other than the level is missing.
+        UserError: A dimension other than the level is missing, or the file is a swath.
     """
+    refuse_swath(dataset, reading)
     mapping = {}
     for canonical, aliases in DIMENSIONS.items():
         found = [name for name in aliases if name in dataset.dims]
@@ -58,6 +60,26 @@ def rename(dataset: xr.Dataset, reading: Reading) -> xr.Dataset:
         text = ", ".join(f"{old} to {new}" for old, new in changed.items())
         reading.repairs.append(f"renamed {text}")
     return dataset.rename(changed)
+
+
+def refuse_swath(dataset: xr.Dataset, reading: Reading) -> None:
+    """Refuse latitudes and longitudes over two dimensions.
+
+    Args:
+        dataset: The opened file.
+        reading: What is requested, for messages.
+
+    Raises:
+        UserError: The file is a swath of a satellite, or on a grid that is not regular.
+    """
+    for name, array in dataset.variables.items():
+        usual = name in DIMENSIONS["latitude"] or array.attrs.get("standard_name") == "latitude"
+        if usual and array.ndim == 2:
+            raise reading.fault(
+                f"{name} has two dimensions, ({', '.join(map(str, array.dims))}), as in a swath of "
+                f"a satellite; fields need a regular grid of latitudes and longitudes: read pixels "
+                f"as observations (observations.satellite, a source of imagery), or regrid them"
+            )
 
 
 def pressure_levels(array: xr.DataArray, variable: str, reading: Reading) -> np.ndarray:

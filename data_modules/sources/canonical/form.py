@@ -30,6 +30,7 @@ from data_modules.sources.canonical.axes import (
 from data_modules.sources.canonical.daily import Days, decode_days, find_days_of
 from data_modules.sources.canonical.layouts import VariableLayout, find_unit
 from data_modules.sources.canonical.reading import Reading
+from data_modules.sources.canonical.versions import join_versions
 
 __all__ = ["VALID_RANGE", "as_slice", "canonicalise", "level_dimension"]
 
@@ -76,7 +77,7 @@ def canonicalise(
         UserError: A dimension, variable, level or unit is missing or unknown, a date or
             coordinate is duplicated, the time axis is ambiguous, or the grid is not global.
     """
-    dataset = rename(dataset, reading)
+    dataset = join_versions(rename(dataset, reading), reading)
     if not reading.wanted:
         raise reading.fault(f"every requested channel is under {reading.key}.absent")
     steps, order = decode_days(dataset, reading)

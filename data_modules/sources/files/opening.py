@@ -17,23 +17,24 @@ from typing import Any
 
 import xarray as xr
 
+from data_modules.sources.files.grib import is_grib, open_grib
+from data_modules.sources.files.joining import join_files, time_dimension
 from data_modules.sources.files.remote_file import open_remote_file
+from data_modules.sources.files.time_axis import open_with_dates
 from slams.config.schema import SourceConfig
 from slams.errors import UserError, install_extra
 
 __all__ = [
-    "concatenate",
     "find_files",
     "is_address",
     "is_zarr",
     "open_netcdf",
+    "open_parts",
     "open_zarr",
     "refused",
 ]
 
 _SCHEMES = ("gs://", "s3://", "https://", "http://")
-# Steps per dask chunk of files joined along time.
-_STEPS = 16
 # Timeout and number of retries before an address counts as unreachable.
 _TIMEOUT, _RETRIES = "60s", 5
 
@@ -92,7 +93,7 @@ def open_zarr(path: str, expected: str, key: str) -> xr.Dataset:
     if not is_address(path) and not Path(path).exists():
         raise UserError(f"{key}.path: {path} does not exist; expected {expected}")
     store = _object_store(path, key) if is_address(path) else path
-    open_store = partial(xr.open_dataset, store, engine="zarr", cache=False)
+    open_store = partial(_decoded, store, "zarr")
     # A web server cannot list its files: only consolidated metadata list the arrays.
     web = path.startswith(("http://", "https://"))
     if not web:
@@ -103,58 +104,35 @@ def open_zarr(path: str, expected: str, key: str) -> xr.Dataset:
         return open_store(consolidated=web)
 
 
-def open_netcdf(files: Sequence[str], key: str, time: str = "time") -> xr.Dataset:
-    """Open NetCDF files and join them along time, lazily.
+def open_netcdf(
+    files: Sequence[str], key: str, repairs: list[str], time: str | None = None
+) -> xr.Dataset:
+    """Open NetCDF or GRIB files and join them along time, lazily.
 
     Args:
         files: Paths or addresses.
         key: Dotted key of the source in the recipe, for messages.
-        time: Name of the dimension along which they are joined.
+        repairs: Differences between the files that were removed are appended to it.
+        time: Name of the dimension along which they are joined; the usual one by default.
 
     Raises:
-        UserError: A file cannot be read, or differs from the first in grid, levels or units.
+        UserError: A file cannot be read, or does not fit to the others (`files.joining`).
     """
     parts = [_open_one(file, key) for file in files]
-    if len(parts) == 1:
-        return parts[0]
-    first = parts[0]
-    for file, part in zip(files, parts, strict=True):
-        for name in first.coords:
-            if name == time or time in first[name].dims:
-                continue
-            if name not in part.coords or not first[name].equals(part[name]):
-                raise UserError(
-                    f"{key}.path: {file} has another {name} than {files[0]}; files to be joined "
-                    f"must have the same grid and levels"
-                )
-        for name in first.data_vars:
-            if name not in part:
-                raise UserError(f"{key}.path: {file} has no {name}, unlike {files[0]}")
-            found, before = (d[name].attrs.get("units") for d in (part, first))
-            if found != before:
-                raise UserError(
-                    f"{key}.path: {file} has {name} in {found!r}, {files[0]} in {before!r}; "
-                    f"files to be joined must have the same units"
-                )
-    return concatenate([part.chunk({time: _STEPS}) for part in parts], time)
+    return join_files(parts, files, key, time or time_dimension(parts[0]), repairs)
 
 
-def concatenate(parts: Sequence[xr.Dataset], time: str = "time") -> xr.Dataset:
-    """Join datasets along time; what does not depend on time is that of the first one.
+def open_parts(file: str, key: str) -> list[xr.Dataset]:
+    """Open one NetCDF or GRIB file lazily; a GRIB file may have several sets of times and levels.
 
     Args:
-        parts: Datasets of the same grid, levels and variables.
-        time: Name of the dimension along which they are joined.
+        file: Path or address.
+        key: Dotted key of the source in the recipe, for messages.
+
+    Raises:
+        UserError: The file cannot be read.
     """
-    return xr.concat(
-        parts,
-        dim=time,
-        data_vars="minimal",
-        coords="minimal",
-        compat="override",
-        join="override",
-        combine_attrs="override",
-    )
+    return open_grib(file, key) if is_grib(file) else [_open_one(file, key)]
 
 
 def _open_one(file: str, key: str) -> xr.Dataset:
@@ -162,20 +140,35 @@ def _open_one(file: str, key: str) -> xr.Dataset:
         return _open_remote(file, key)
     if Path(file).is_dir():
         raise UserError(f"{key}.path: {file} is a directory, expected a NetCDF file")
+    if is_grib(file):
+        return _open_grib_as_one(file, key)
     wrong = f"{key}.path: {file} cannot be read as NetCDF, it is truncated or has another format"
     with refused(wrong):
         return _decoded(file, "netcdf4")
 
 
-def _decoded(file: Any, engine: str) -> xr.Dataset:
+def _decoded(file: Any, engine: str, **options: Any) -> xr.Dataset:
     """Open a file; a time axis that cannot be decoded is left as it is and refused later."""
     with warnings.catch_warnings():
         # Warnings about two fill values and reference dates in year 1 are harmless.
         warnings.simplefilter("ignore", xr.SerializationWarning)
-        try:
-            return xr.open_dataset(file, engine=engine, cache=False)
-        except ValueError:
-            return xr.open_dataset(file, engine=engine, cache=False, decode_times=False)
+        return open_with_dates(
+            partial(xr.open_dataset, file, engine=engine, cache=False, **options)
+        )
+
+
+def _open_grib_as_one(file: str, key: str) -> xr.Dataset:
+    parts = open_grib(file, key)
+    if len(parts) == 1:
+        return parts[0]
+    try:
+        return xr.merge(parts, join="exact", compat="no_conflicts", combine_attrs="override")
+    except (ValueError, xr.MergeError):
+        raise UserError(
+            f"{key}.path: {file} has GRIB fields of different levels or times, which do not fit "
+            f"into one dataset; use kind era5_cds if it is ERA5, otherwise split it, such as by "
+            f"grib_copy {file} '[shortName]_[typeOfLevel].grib'"
+        ) from None
 
 
 def _open_remote(address: str, key: str) -> xr.Dataset:

@@ -20,7 +20,8 @@ from data_modules.sample import sample_path
 from data_modules.sources.canonical.form import canonicalise
 from data_modules.sources.canonical.layouts import VariableLayout
 from data_modules.sources.canonical.reading import Reading
-from data_modules.sources.files.opening import concatenate, find_files, refused
+from data_modules.sources.files.joining import concatenate
+from data_modules.sources.files.opening import find_files, refused
 from slams.calendar.days import day_of
 from slams.errors import UserError
 from slams.variables import UNITS

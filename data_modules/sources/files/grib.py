@@ -1,0 +1,68 @@
+"""GRIB files, through cfgrib and eccodes (the extra `grib`).
+
+A file may hold levels and surface fields, instants and accumulations: each set that fits into one
+array over (time, level, latitude, longitude) is one dataset. Steps of forecasts, as those of
+ERA5's accumulations, are put on the time at which they are valid.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import xarray as xr
+
+from slams.errors import UserError, install_extra
+
+__all__ = ["is_grib", "open_grib"]
+
+
+def is_grib(path: str) -> bool:
+    """Return whether a local file begins as GRIB does, whatever its name."""
+    if not Path(path).is_file():
+        return False
+    with Path(path).open("rb") as file:
+        return file.read(4) == b"GRIB"
+
+
+def open_grib(path: str, key: str) -> list[xr.Dataset]:
+    """Open a GRIB file lazily, without writing an index beside it.
+
+    Args:
+        path: The file.
+        key: Dotted key of the source in the recipe, for messages.
+
+    Returns:
+        Datasets with the time dimension `valid_time`, each with one set of levels and times.
+
+    Raises:
+        UserError: The extra `grib` is not installed, or the file cannot be read.
+    """
+    try:
+        import cfgrib
+    except (ImportError, RuntimeError):  # cfgrib raises the latter without the C library
+        raise UserError(
+            f"{key}.path: {path} is GRIB and needs the extra `grib`, which is not installed; "
+            f"{install_extra('grib')}, or convert it: grib_to_netcdf -o FILE.nc {path}"
+        ) from None
+    try:
+        found = cfgrib.open_datasets(
+            path, backend_kwargs={"indexpath": "", "time_dims": ["valid_time"]}
+        )
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"{key}.path: {path} cannot be read as GRIB ({reason}); convert it: grib_to_netcdf -o "
+            f"FILE.nc {path}"
+        ) from error
+    if not found:
+        raise UserError(f"{key}.path: {path} has no GRIB messages")
+    return [
+        one if "valid_time" in one.dims else one.expand_dims("valid_time")
+        for one in (part.drop_vars(_irrelevant(part)) for part in found)
+    ]
+
+
+def _irrelevant(part: xr.Dataset) -> list[str]:
+    """Return scalar coordinates other than time, level and ensemble member."""
+    kept = ("valid_time", "isobaricInhPa", "number")
+    return [str(name) for name, one in part.coords.items() if not one.dims and name not in kept]
