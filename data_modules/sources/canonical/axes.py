@@ -76,9 +76,10 @@ def refuse_swath(dataset: xr.Dataset, reading: Reading) -> None:
         usual = name in DIMENSIONS["latitude"] or array.attrs.get("standard_name") == "latitude"
         if usual and array.ndim == 2:
             raise reading.fault(
-                f"{name} has two dimensions, ({', '.join(map(str, array.dims))}), as in a swath of "
-                f"a satellite; fields need a regular grid of latitudes and longitudes: read pixels "
-                f"as observations (observations.satellite, a source of imagery), or regrid them"
+                f"{name} has two dimensions, ({', '.join(map(str, array.dims))}), as in a swath "
+                f"of a satellite; fields need a regular grid of latitudes and longitudes: read "
+                f"pixels as observations (observations.satellite, a source of imagery), or regrid "
+                f"them"
             )
 
 

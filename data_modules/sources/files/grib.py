@@ -56,10 +56,19 @@ def open_grib(path: str, key: str) -> list[xr.Dataset]:
         ) from error
     if not found:
         raise UserError(f"{key}.path: {path} has no GRIB messages")
-    return [
-        one if "valid_time" in one.dims else one.expand_dims("valid_time")
-        for one in (part.drop_vars(_irrelevant(part)) for part in found)
-    ]
+    return [_with_dimensions(part.drop_vars(_irrelevant(part))) for part in found]
+
+
+def _with_dimensions(part: xr.Dataset) -> xr.Dataset:
+    """Give a single time or level the dimension that several have."""
+    if "isobaricInhPa" in part.coords and "isobaricInhPa" not in part.dims:
+        own = {
+            name: array.expand_dims("isobaricInhPa")
+            for name, array in part.data_vars.items()
+            if array.attrs.get("GRIB_typeOfLevel") == "isobaricInhPa"
+        }
+        part = part.drop_vars("isobaricInhPa").assign(own)
+    return part if "valid_time" in part.dims else part.expand_dims("valid_time")
 
 
 def _irrelevant(part: xr.Dataset) -> list[str]:
