@@ -80,7 +80,17 @@ _UNITS = {
     "J m**-2": [(("J m**-2", "J/m2", "joules m-2"), 1.0, 0.0)],
 }
 _ALIKE = {"W/m^2": "W m-2", "W m**-2": "W m-2"}
-_WRONG_UNITS = ("K day-1", "W m-2 sr-1", "furlongs", "unknown", "%", "kg", "K W", "9**9**9**9", "(")
+_WRONG_UNITS = (
+    "K day-1",
+    "W m-2 sr-1",
+    "furlongs",
+    "unknown",
+    "%",
+    "kg",
+    "K W",
+    "9**9**9**9",
+    "(",
+)
 _ODD = (5, 3.5, np.array([1, 2]), "", " ", "\x7f", "é" * 3, "a b c" * 40)
 
 
@@ -152,7 +162,14 @@ def _repeated_meridian(a: Archive, r: np.random.Generator) -> None:
     def change(part: xr.Dataset) -> xr.Dataset:
         again = part.isel({name: [0]})
         again = again.assign_coords({name: again[name] + 360})
-        return xr.concat([part, again], name, data_vars="minimal", coords="minimal", compat="override", join="outer")
+        return xr.concat(
+            [part, again],
+            name,
+            data_vars="minimal",
+            coords="minimal",
+            compat="override",
+            join="outer",
+        )
 
     a.each(change)
 
@@ -204,7 +221,9 @@ def _fills(a: Archive, r: np.random.Generator) -> None:
         encoding = {k: v for k, v in a.encoding.get(name, {}).items() if k == "dtype"}
         packed = encoding.get("dtype", "f4")[-2] == "i"
         a.encoding[name] = {"dtype": "f4" if packed else encoding.get("dtype", "f4")}
-        a.encoding[name]["_FillValue"] = np.float32(fill) if declared in ("_FillValue", "both") else None
+        a.encoding[name]["_FillValue"] = (
+            np.float32(fill) if declared in ("_FillValue", "both") else None
+        )
 
     def change(part: xr.Dataset) -> xr.Dataset:
         out = part.copy(deep=True)
@@ -272,11 +291,15 @@ def _odd_time(a: Archive, r: np.random.Generator) -> None:
     name = a.axis(*_TIME)
     if not name or a.first[name].dtype.kind != "M":
         return
-    kind = str(r.choice(["day as %Y%m%d.%f", "years since 1950-01-01", "days", "rubbish", "missing"]))
+    kind = str(
+        r.choice(["day as %Y%m%d.%f", "years since 1950-01-01", "days", "rubbish", "missing"])
+    )
 
     def change(part: xr.Dataset) -> xr.Dataset:
         dates = part[name].values.astype("datetime64[s]").tolist()
-        numbers = [int(d.strftime("%Y%m%d")) + (d.hour * 3600 + d.minute * 60) / 86400 for d in dates]
+        numbers = [
+            int(d.strftime("%Y%m%d")) + (d.hour * 3600 + d.minute * 60) / 86400 for d in dates
+        ]
         attrs = {} if kind == "missing" else {"units": kind}
         return part.assign_coords({name: (name, np.array(numbers, "f8"), attrs)})
 
@@ -370,7 +393,9 @@ def _attributes(a: Archive, r: np.random.Generator) -> None:
     target = str(r.choice([*a.main(), *map(str, a.first.coords)]))
 
     def change(part: xr.Dataset) -> xr.Dataset:
-        if target in part.variables and not (chosen == "calendar" and part[target].dtype.kind == "M"):
+        if target in part.variables and not (
+            chosen == "calendar" and part[target].dtype.kind == "M"
+        ):
             part = part.copy()
             part[target].attrs[chosen] = value
         return part

@@ -113,7 +113,10 @@ READERS = {
         zarr=True,
     ),
     "nature_run": Reader(
-        lambda f: nature_run(days=4).to_zarr(f / "run.zarr"), ("temperature@500", _OLR), "run.zarr", True
+        lambda f: nature_run(days=4).to_zarr(f / "run.zarr"),
+        ("temperature@500", _OLR),
+        "run.zarr",
+        True,
     ),
 }
 

@@ -119,6 +119,18 @@ def _read(text: str, separator: str) -> pd.DataFrame:
     return pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
 
 
+def _unless_ragged(
+    change: Callable[[str, str, np.random.Generator], str],
+) -> Callable[[str, str, np.random.Generator], str]:
+    def changed(text: str, separator: str, draw: np.random.Generator) -> str:
+        try:
+            return change(text, separator, draw)
+        except pd.errors.ParserError:
+            return text
+
+    return changed
+
+
 def _permuted(text: str, separator: str, draw: np.random.Generator) -> str:
     table = _read(text, separator)
     return _csv(table[draw.permutation(list(table))], separator)
@@ -172,17 +184,17 @@ def _lines(text: str, separator: str, draw: np.random.Generator) -> str:
     number = int(draw.integers(1, len(lines)))
     line = lines[number]
     half = line[: len(line) // 2]
-    # A cut row of GHCNh has its position, and a value that may be missing: nothing tells them apart.
+    # Values of GHCNh may be missing: nothing tells a row that was cut from one without a value.
     cut = draw.random() < 0.5 and separator != "|"
     lines[number] = half if cut else line + separator + "1" + separator + "2"
     return "\n".join(lines) + "\n"
 
 
 _TEXT: dict[str, Callable[[str, str, np.random.Generator], str]] = {
-    "permuted": _permuted,
+    "permuted": _unless_ragged(_permuted),
     "spelled": _spelled,
-    "dropped": _dropped,
-    "added": _added,
+    "dropped": _unless_ragged(_dropped),
+    "added": _unless_ragged(_added),
     "cell": _cell,
     "blank": _blank,
     "lines": _lines,
@@ -211,7 +223,8 @@ def _table_changes(
         elif table[name].dtype.kind == "M":
             table = table.assign(**{name: table[name].dt.tz_localize("UTC")})
         else:
-            kind = str(draw.choice(["float64", "str", "category"]))
+            numbers = pd.api.types.is_numeric_dtype(table[name])
+            kind = str(draw.choice(["float64" if numbers else "object", "str", "category"]))
             table = table.assign(**{name: table[name].astype(kind)})
     return table
 
@@ -257,6 +270,8 @@ def _compare(kind: str, path: Path, variables: tuple[str, ...]) -> None:
         reports = _reports(kind, path, variables)
     found = _accepted(reports)
     for key, value in found.items():
+        if key[1:] in {one[1:] for one in clean} and key not in clean:
+            continue  # a name of a station that was changed is another name
         if key not in clean:
             raise Failure(f"read a report that the archive does not have: {key}, {value:g}")
         if not np.isclose(value, clean[key], rtol=1e-3):

@@ -15,6 +15,7 @@ from glob import glob
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from data_modules.sources.files.grib import is_grib, open_grib
@@ -28,12 +29,15 @@ __all__ = [
     "find_files",
     "is_address",
     "is_zarr",
+    "open_decoded",
     "open_netcdf",
     "open_parts",
     "open_zarr",
     "refused",
 ]
 
+# Attributes that are text, whatever type a file gives them.
+_TEXT = ("units", "standard_name", "long_name", "axis", "cell_methods", "bounds", "statistic")
 _SCHEMES = ("gs://", "s3://", "https://", "http://")
 # Timeout and number of retries before an address counts as unreachable.
 _TIMEOUT, _RETRIES = "60s", 5
@@ -93,7 +97,7 @@ def open_zarr(path: str, expected: str, key: str) -> xr.Dataset:
     if not is_address(path) and not Path(path).exists():
         raise UserError(f"{key}.path: {path} does not exist; expected {expected}")
     store = _object_store(path, key) if is_address(path) else path
-    open_store = partial(_decoded, store, "zarr")
+    open_store = partial(open_decoded, store, "zarr")
     # A web server cannot list its files: only consolidated metadata list the arrays.
     web = path.startswith(("http://", "https://"))
     if not web:
@@ -144,17 +148,37 @@ def _open_one(file: str, key: str) -> xr.Dataset:
         return _open_grib_as_one(file, key)
     wrong = f"{key}.path: {file} cannot be read as NetCDF, it is truncated or has another format"
     with refused(wrong):
-        return _decoded(file, "netcdf4")
+        return open_decoded(file, "netcdf4")
 
 
-def _decoded(file: Any, engine: str, **options: Any) -> xr.Dataset:
-    """Open a file; a time axis that cannot be decoded is left as it is and refused later."""
+def open_decoded(file: Any, engine: str, **options: Any) -> xr.Dataset:
+    """Open a file or store with dates; a time axis without a meaning is refused later.
+
+    Args:
+        file: Path, file or store.
+        engine: Engine of xarray.
+        **options: Further arguments of `xarray.open_dataset`.
+    """
     with warnings.catch_warnings():
         # Warnings about two fill values and reference dates in year 1 are harmless.
         warnings.simplefilter("ignore", xr.SerializationWarning)
-        return open_with_dates(
-            partial(xr.open_dataset, file, engine=engine, cache=False, **options)
-        )
+        opened = partial(xr.open_dataset, file, engine=engine, cache=False, **options)
+        return _with_text(open_with_dates(opened))
+
+
+def _with_text(dataset: xr.Dataset) -> xr.Dataset:
+    """Make text of the attributes that readers compare; lists of several are none."""
+    for variable in dataset.variables.values():
+        for name, value in list(variable.attrs.items()):
+            if isinstance(value, str) or not (name in _TEXT or name.startswith("GRIB_")):
+                continue
+            if np.size(value) == 1:
+                one = np.asarray(value).item()
+                text = one.decode("utf-8", "replace") if isinstance(one, bytes) else str(one)
+                variable.attrs[name] = text
+            else:
+                del variable.attrs[name]
+    return dataset
 
 
 def _open_grib_as_one(file: str, key: str) -> xr.Dataset:
@@ -179,7 +203,7 @@ def _open_remote(address: str, key: str) -> xr.Dataset:
         raise _without_extra(address, key) from None
     parent, _, name = address.rpartition("/")
     with refused(f"{key}.path: {address} cannot be read as NetCDF 4"):
-        return _decoded(open_remote_file(_bucket(parent), name), "h5netcdf")
+        return open_decoded(open_remote_file(_bucket(parent), name), "h5netcdf")
 
 
 def _object_store(address: str, key: str) -> Any:

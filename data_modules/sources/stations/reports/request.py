@@ -166,7 +166,9 @@ def open_text(path: str | Path, key: str) -> Iterator[TextIO]:
         with opener(path, "rt", **layout) as file:
             yield file  # type: ignore[misc]
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{key}: {path} cannot be read, missing or truncated ({first_line(error)})") from None
+        raise UserError(
+            f"{key}: {path} cannot be read, missing or truncated ({first_line(error)})"
+        ) from None
 
 
 def _only(archive: zipfile.ZipFile, path: str | Path, key: str) -> str:
