@@ -71,7 +71,7 @@ test-faults: install ## Kill commands and damage files, and compare what they en
 	$(BIN)/python -m tests.faults.kills $(ARGS)
 	$(BIN)/python -m tests.faults.mutations
 
-test-headers: install ## Read 500 files with random headers, ARGS="--seed 7 --count 100" for others (3 minutes)
+test-headers: install ## Read 500 files with random headers, ARGS="--seed 7 --count 100" for others (2 minutes)
 	$(BIN)/python -m tests.faults.headers $(ARGS)
 
 test-slurm: install ## Stop, crash and requeue runs on a SLURM cluster of our own (Debian, root)

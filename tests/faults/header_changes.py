@@ -14,7 +14,7 @@ import cftime
 import numpy as np
 import xarray as xr
 
-__all__ = ["CHANGES", "Archive"]
+__all__ = ["CHANGES", "HARMLESS", "Archive"]
 
 _FILL = 9.969209968386869e36
 
@@ -448,4 +448,16 @@ CHANGES: dict[str, Callable[[Archive, np.random.Generator], None]] = {
         _nan_coordinate,
         _cut,
     )
+}
+# Changes after which every reader must still read the archive.
+HARMLESS = {
+    "units",
+    "order",
+    "southward",
+    "west",
+    "repeated_meridian",
+    "shuffled_longitude",
+    "noise",
+    "types",
+    "scalars",
 }

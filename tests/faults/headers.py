@@ -29,7 +29,7 @@ from slams.config.schema import SourceConfig
 from slams.fields import FieldSpec
 from tests.data_modules import public_layouts
 from tests.faults import station_headers
-from tests.faults.header_changes import CHANGES, Archive
+from tests.faults.header_changes import CHANGES, HARMLESS, Archive
 from tests.faults.judging import Failure, judged
 from tests.synthetic import nature_run
 
@@ -146,7 +146,12 @@ def run_case(seed: int, number: int, folder: Path) -> str:
             _write(archive, folder, READERS[kind])
         except Exception as error:
             return f"{label}: not written ({type(error).__name__}: {error})"
-        return judged(label, lambda: _compare(kind, folder, archive, truth), archive.must_refuse)
+        return judged(
+            label,
+            lambda: _compare(kind, folder, archive, truth),
+            archive.must_refuse,
+            must_read=set(archive.applied) <= HARMLESS,
+        )
 
 
 @cache

@@ -17,13 +17,16 @@ class Failure(Exception):  # noqa: N818 - a finding of the test, no error of the
     """A case that was neither read rightly nor refused in one sentence."""
 
 
-def judged(label: str, read: Callable[[], None], must_refuse: bool = False) -> str:
+def judged(
+    label: str, read: Callable[[], None], must_refuse: bool = False, must_read: bool = False
+) -> str:
     """Read, and judge how it ends.
 
     Args:
         label: What was done.
         read: Reads and compares; raises `Failure` for other values.
         must_refuse: Whether nothing can be right.
+        must_read: Whether there is no reason to refuse.
 
     Raises:
         Failure: Neither of the two.
@@ -34,6 +37,8 @@ def judged(label: str, read: Callable[[], None], must_refuse: bool = False) -> s
         text = str(error)
         if "\n" in text or len(text) > _LONGEST or "Traceback" in text:
             raise Failure(f"{label}: not one sentence: {text}") from error
+        if must_read:
+            raise Failure(f"{label}: refused without a reason: {text}") from error
         return f"{label}: refused: {text}"
     except Failure as failure:
         raise Failure(f"{label}: {failure}") from None

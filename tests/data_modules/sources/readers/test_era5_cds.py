@@ -219,6 +219,7 @@ def test_faults_are_refused(truth, tmp_path):
     refused(r"no file has tp or avg_tprate or mtpr", truth[["t2m"]], [RAIN])
     sixes = truth[["tp"]].isel(valid_time=slice(0, None, 6))
     refused("covers 1 h at steps of 6 h", sixes, [RAIN])
+    refused("covers 1 h at one step per day", truth[["tp"]].isel(valid_time=[0, 24]), [RAIN])
     refused("2024-03-02 has 22 of its 24", truth[["tp"]].drop_isel(valid_time=[26, 27]), [RAIN])
     members = truth[["t2m"]].drop_vars("number").expand_dims(number=[0, 1])
     refused(r"has dimensions", members, ["2m_temperature"])
