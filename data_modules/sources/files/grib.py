@@ -11,7 +11,7 @@ from pathlib import Path
 
 import xarray as xr
 
-from slams.errors import UserError, install_extra
+from slams.errors import UserError, first_line, install_extra
 
 __all__ = ["is_grib", "open_grib"]
 
@@ -49,9 +49,8 @@ def open_grib(path: str, key: str) -> list[xr.Dataset]:
             path, backend_kwargs={"indexpath": "", "time_dims": ["valid_time"]}
         )
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"{key}.path: {path} cannot be read as GRIB ({reason}); convert it: grib_to_netcdf -o "
+            f"{key}.path: {path} cannot be read as GRIB ({first_line(error)}); convert it: grib_to_netcdf -o "
             f"FILE.nc {path}"
         ) from error
     if not found:

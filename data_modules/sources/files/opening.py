@@ -22,7 +22,7 @@ from data_modules.sources.files.joining import join_files, time_dimension
 from data_modules.sources.files.remote_file import open_remote_file
 from data_modules.sources.files.time_axis import open_with_dates
 from slams.config.schema import SourceConfig
-from slams.errors import UserError, install_extra
+from slams.errors import UserError, first_line, install_extra
 
 __all__ = [
     "find_files",
@@ -216,5 +216,4 @@ def refused(sentence: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"{sentence} ({reason})") from error
+        raise UserError(f"{sentence} ({first_line(error)})") from error

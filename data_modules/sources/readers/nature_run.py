@@ -186,7 +186,9 @@ def _difference(first: _Segment, other: _Segment, variables: Sequence[str]) -> s
 def _step(stored: xr.Dataset) -> float:
     """Return the time between the first steps (days); 1 where there are not two."""
     time = stored["time"].values if "time" in stored else np.empty(0)
-    return float(np.diff(time[:2])[0] / np.timedelta64(1, "D")) if len(time) > 1 else 1.0
+    if len(time) < 2 or time.dtype.kind != "M":  # dates that are none are refused later
+        return 1.0
+    return float((time[1] - time[0]) / np.timedelta64(1, "D"))
 
 
 def _steps_read(encoding: dict[str, dict[str, int]]) -> int:

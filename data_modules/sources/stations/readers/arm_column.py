@@ -209,7 +209,13 @@ def _step(time: np.ndarray, file: Path) -> float:
             f"station archive {file}: found {len(time)} step, expected at least two, from which "
             f"the hours follow that precipitation covers"
         )
-    return float(np.median(np.diff(time)) / np.timedelta64(1, "h"))
+    steps = np.diff(time) / np.timedelta64(1, "h")
+    if not np.allclose(steps, steps[0], rtol=0.02):  # to the minute
+        raise UserError(
+            f"station archive {file}: has steps of {steps.min():g} to {steps.max():g} h, expected "
+            f"equal steps in order, from which the hours follow that precipitation covers"
+        )
+    return float(np.median(steps))
 
 
 def _levels(column: xr.Dataset, dimension: str, file: Path) -> Sequence[float]:

@@ -38,7 +38,7 @@ from data_modules.sources.stations.reports.columns import numbers, utc_times
 from data_modules.sources.stations.reports.request import ReportRequest, open_text
 from data_modules.sources.stations.reports.station_list import countries
 from data_modules.sources.stations.reports.table import StationReports
-from slams.errors import UserError
+from slams.errors import UserError, first_line
 
 __all__ = ["read_ghcnh"]
 
@@ -159,7 +159,7 @@ def _open(file: Path, columns: Sequence[str], key: str) -> pd.DataFrame:
             )
         except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
             raise UserError(
-                f"{key}: {file} cannot be read ({error}), expected {_EXPECTED}"
+                f"{key}: {file} cannot be read ({first_line(error)}), expected {_EXPECTED}"
             ) from None
 
 

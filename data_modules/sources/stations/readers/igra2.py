@@ -118,6 +118,8 @@ def _levels(
         try:
             name, count, day, time = line[1:12].strip(), int(line[32:36]), *_time(line)
             latitude, longitude = _degrees(line[55:62]), _degrees(line[63:71])
+            if not name.isalnum():
+                raise ValueError(name)
         except ValueError:
             kind = (
                 "the header of an IGRA 2 sounding"

@@ -21,7 +21,7 @@ import pandas as pd
 from data_modules.sources.stations.reports.accounting import Accounting
 from data_modules.sources.stations.reports.table import COLUMNS, StationReports, station_reports
 from slams.config.schema import StationSourceConfig
-from slams.errors import UserError
+from slams.errors import UserError, first_line
 
 __all__ = ["ReportRequest", "keep_times", "open_text", "read_csv"]
 
@@ -166,7 +166,9 @@ def open_text(path: str | Path, key: str) -> Iterator[TextIO]:
         with opener(path, "rt", **layout) as file:
             yield file  # type: ignore[misc]
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{key}: {path} cannot be read, missing or truncated ({error})") from None
+        raise UserError(
+            f"{key}: {path} cannot be read, missing or truncated ({first_line(error)})"
+        ) from None
 
 
 def _only(archive: zipfile.ZipFile, path: str | Path, key: str) -> str:
@@ -197,7 +199,7 @@ def read_csv(path: str | Path, key: str, needed: Sequence[str], expected: str) -
             rows = pd.read_csv(text, dtype=str, keep_default_na=False, skipinitialspace=True)
         except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
             raise UserError(
-                f"{key}: {path} cannot be read as CSV ({error}), expected {expected}"
+                f"{key}: {path} cannot be read as CSV ({first_line(error)}), expected {expected}"
             ) from None
     rows.columns = [str(name).strip() for name in rows.columns]
     missing = [name for name in needed if name not in rows]
