@@ -12,6 +12,7 @@ import io
 import tempfile
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -103,8 +104,10 @@ def _text_changes(text: str, kind: str, draw: np.random.Generator, said: list[st
     """Change the text of an archive of columns, or of fixed width, 1 or 2 times."""
     separator = "|" if kind == "ghcnh" else ","
     columns = kind in ("isd", "ghcnh", "reports")
-    for _ in range(int(draw.integers(1, 3))):
-        choice = str(draw.choice(list(_TEXT) if columns else ["cell", "blank", "lines"]))
+    kinds = list(_TEXT) if columns else ["cell", "blank", "lines"]
+    chosen = draw.choice(kinds, size=int(draw.integers(1, 3)))
+    # A line that was cut ends the table for changes of columns, so that it comes last.
+    for choice in sorted(map(str, chosen), key=list(_TEXT).index):
         said.append(choice)
         text = _TEXT[choice](text, separator, draw)
     end = str(draw.choice(["plain", "bom", "crlf", "latin"]))
@@ -172,7 +175,7 @@ def _lines(text: str, separator: str, draw: np.random.Generator) -> str:
     number = int(draw.integers(1, len(lines)))
     line = lines[number]
     half = line[: len(line) // 2]
-    # A cut row of GHCNh has its position, and a value that may be missing: nothing tells them apart.
+    # A cut row of GHCNh has its position and a value that may be missing: nothing tells.
     cut = draw.random() < 0.5 and separator != "|"
     lines[number] = half if cut else line + separator + "1" + separator + "2"
     return "\n".join(lines) + "\n"
@@ -212,7 +215,8 @@ def _table_changes(
             table = table.assign(**{name: table[name].dt.tz_localize("UTC")})
         else:
             kind = str(draw.choice(["float64", "str", "category"]))
-            table = table.assign(**{name: table[name].astype(kind)})
+            with suppress(ValueError):  # text that is no number stays text
+                table = table.assign(**{name: table[name].astype(kind)})
     return table
 
 
@@ -257,6 +261,8 @@ def _compare(kind: str, path: Path, variables: tuple[str, ...]) -> None:
         reports = _reports(kind, path, variables)
     found = _accepted(reports)
     for key, value in found.items():
+        if key[0] in _GARBAGE:  # any text is the name of a station
+            continue
         if key not in clean:
             raise Failure(f"read a report that the archive does not have: {key}, {value:g}")
         if not np.isclose(value, clean[key], rtol=1e-3):

@@ -50,8 +50,8 @@ def open_grib(path: str, key: str) -> list[xr.Dataset]:
         )
     except Exception as error:
         raise UserError(
-            f"{key}.path: {path} cannot be read as GRIB ({first_line(error)}); convert it: grib_to_netcdf -o "
-            f"FILE.nc {path}"
+            f"{key}.path: {path} cannot be read as GRIB ({first_line(error)}); convert it: "
+            f"grib_to_netcdf -o FILE.nc {path}"
         ) from error
     if not found:
         raise UserError(f"{key}.path: {path} has no GRIB messages")

@@ -35,6 +35,8 @@ __all__ = [
 ]
 
 _SCHEMES = ("gs://", "s3://", "https://", "http://")
+# Attributes whose values are text.
+_WORDS = ("units", "standard_name", "long_name", "axis", "positive", "cell_methods", "bounds")
 # Timeout and number of retries before an address counts as unreachable.
 _TIMEOUT, _RETRIES = "60s", 5
 
@@ -152,9 +154,13 @@ def _decoded(file: Any, engine: str, **options: Any) -> xr.Dataset:
     with warnings.catch_warnings():
         # Warnings about two fill values and reference dates in year 1 are harmless.
         warnings.simplefilter("ignore", xr.SerializationWarning)
-        return open_with_dates(
+        opened = open_with_dates(
             partial(xr.open_dataset, file, engine=engine, cache=False, **options)
         )
+    for array in opened.variables.values():
+        # Readers compare them with words: a number or a list is one that they do not know.
+        array.attrs.update({k: str(v) for k, v in array.attrs.items() if k in _WORDS})
+    return opened
 
 
 def _open_grib_as_one(file: str, key: str) -> xr.Dataset:

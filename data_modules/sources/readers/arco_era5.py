@@ -14,9 +14,12 @@ unknown units, missing levels.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import xarray as xr
 
+from data_modules.sources.canonical.daily import decode_times
 from data_modules.sources.canonical.form import as_slice, canonicalise
 from data_modules.sources.canonical.reading import Reading
 from data_modules.sources.files.opening import open_zarr
@@ -42,7 +45,8 @@ def open_arco_era5(reading: Reading) -> xr.Dataset:
     if "time" not in dataset.dims:
         raise reading.fault("dimension 'time' is missing")
     first, last = (_date(dataset, f"valid_time_{end}", reading) for end in ("start", "stop"))
-    times = dataset["time"].values
+    # What is repaired of the dates is recorded where they become days.
+    times = decode_times(dataset, replace(reading, repairs=[]))
     inside = np.flatnonzero((times >= first) & (times < last + np.timedelta64(1, "D")))
     if not len(inside):
         raise reading.fault(

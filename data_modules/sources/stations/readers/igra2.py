@@ -177,6 +177,8 @@ def _refuse_truncated(file: Path, header: str, levels: int) -> None:
 
 def _codes(level: str) -> tuple[int, int] | None:
     """Return pressure (Pa) and the code of the temperature of a level, `None` without them."""
+    if len(level.rstrip("\r\n")) < 27:  # cut within the temperature, its digits are another one
+        return None
     try:
         return int(level[9:15]), int(level[22:27])
     except ValueError:

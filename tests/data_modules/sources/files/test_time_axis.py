@@ -1,4 +1,4 @@
-"""Units of time as files have them: read with the right dates, or refused with the units quoted."""
+"""Units of time as files have them: read with the right dates, or refused and quoted."""
 
 from __future__ import annotations
 
