@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data_modules.preparation.merging import Part, open_parts
+from data_modules.preparation.seasons import check_seasons
 from data_modules.store.periods import Period, split_periods
 from data_modules.store.training_store import TrainingStore, iso_date
 from slams.config.schema import DataConfig
@@ -140,6 +141,7 @@ def plan(data: DataConfig) -> Plan:
     else:
         _check_periods(periods, time)
         train = _training_period(data, periods)
+        check_seasons(time[train.contains(time)], data.harmonics)
     if data.splits.reserved:
         periods["reserved"] = Period.of("reserved", data.splits.reserved)
     return Plan(parts, channels, grid, time, train, statistics, tuple(periods.values()))

@@ -2,7 +2,8 @@
 
 A Zarr store may be at an address `gs://`, `s3://`, `https://` or `http://` (obstore, the extra
 `cloud`), and so may NetCDF files (h5netcdf on top of obstore), which are read in ranges. No file
-is downloaded as a whole, and no credentials are used.
+is downloaded as a whole, and no credentials are used. A local file that is compressed, or alone
+in an archive, is unpacked into a temporary directory for as long as it is in use.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 import xarray as xr
 
+from data_modules.sources.files.containers import delete_on_failure, delete_with, unpacked
 from data_modules.sources.files.remote_file import open_remote_file
 from slams.config.schema import SourceConfig
 from slams.errors import UserError, install_extra
@@ -163,11 +165,23 @@ def _open_one(file: str, key: str) -> xr.Dataset:
     if Path(file).is_dir():
         raise UserError(f"{key}.path: {file} is a directory, expected a NetCDF file")
     wrong = f"{key}.path: {file} cannot be read as NetCDF, it is truncated or has another format"
+    plain, directory = unpacked(file, f"{key}.path")
     with refused(wrong):
-        return _decoded(file, "netcdf4")
+        if directory is None:
+            return _decoded(plain, "netcdf4")
+        with delete_on_failure(directory):
+            store = _Unpacked.open(plain)
+        delete_with(store, directory)
+        return _decoded(store, None)
 
 
-def _decoded(file: Any, engine: str) -> xr.Dataset:
+class _Unpacked(xr.backends.NetCDF4DataStore):
+    """The store of an unpacked file: each variable keeps it, unlike the dataset that is opened."""
+
+    __slots__ = ("__weakref__",)
+
+
+def _decoded(file: Any, engine: str | None) -> xr.Dataset:
     """Open a file; a time axis that cannot be decoded is left as it is and refused later."""
     with warnings.catch_warnings():
         # Warnings about two fill values and reference dates in year 1 are harmless.
