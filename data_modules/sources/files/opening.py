@@ -80,13 +80,15 @@ def find_files(config: SourceConfig, expected: str, key: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def open_zarr(path: str, expected: str, key: str) -> xr.Dataset:
+def open_zarr(path: str, expected: str, key: str, masked: bool = True) -> xr.Dataset:
     """Open a Zarr store (format 2 or 3) lazily, without dask.
 
     Args:
         path: Directory or address.
         expected: Description of the expected store, for the message.
         key: Dotted key of the source in the recipe, for messages.
+        masked: Whether the fill value of an array, 0 where its writer chose none in Zarr 2, is
+            missing; and whether values are scaled.
 
     Raises:
         UserError: The store is missing, or is not a Zarr store.
@@ -94,7 +96,7 @@ def open_zarr(path: str, expected: str, key: str) -> xr.Dataset:
     if not is_address(path) and not Path(path).exists():
         raise UserError(f"{key}.path: {path} does not exist; expected {expected}")
     store = _object_store(path, key) if is_address(path) else path
-    open_store = partial(xr.open_dataset, store, engine="zarr", cache=False)
+    open_store = partial(xr.open_dataset, store, engine="zarr", cache=False, mask_and_scale=masked)
     # A web server cannot list its files: only consolidated metadata list the arrays.
     web = path.startswith(("http://", "https://"))
     if not web:
