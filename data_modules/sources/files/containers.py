@@ -59,9 +59,8 @@ def open_bytes(path: str | Path, where: str) -> Iterator[IO[bytes]]:
             also where it is read in the block.
     """
     try:
-        with Path(path).open("rb") as file:
-            with _plain(file, path, where) as plain:
-                yield plain
+        with Path(path).open("rb") as file, _plain(file, path, where) as plain:
+            yield plain
     except UserError:
         raise
     except _DAMAGED as error:

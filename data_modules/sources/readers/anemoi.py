@@ -5,8 +5,8 @@ ensemble, cell)`, `dates(time)`, `latitudes(cell)`, `longitudes(cell)`; the attr
 names what is along `variable`, by ECMWF's short names with the level (hPa) behind an underscore:
 `t_850`, `q_700`, `2t`, `tp`. Units are those of ECMWF's parameter database: K, m s-1, kg kg-1, Pa,
 m and J m-2, the latter two accumulated over the hours that end at the date; radiation is positive
-downwards. `variables_metadata` has units and hours in some stores; otherwise an accumulation covers
-the step between dates. `missing_dates` are dates without data.
+downwards. `variables_metadata` has units and hours in some stores; otherwise an accumulation
+covers the step between dates. `missing_dates` are dates without data.
 
 Repaired and recorded: as in `sources.canonical`; cells of a full latitude-longitude grid in any
 order are put in rows and columns; days with a missing date are left out. Refused: cells of another
@@ -65,8 +65,8 @@ def open_anemoi(reading: Reading) -> xr.Dataset:
     missing = [name for name in _ARRAYS if name not in store.variables]
     if missing or store["data"].ndim != 4:
         raise reading.fault(
-            f"found no {' and '.join(missing) or 'data with four dimensions'}, expected the arrays "
-            f"data(time, variable, ensemble, cell), dates, latitudes and longitudes of "
+            f"found no {' and '.join(missing) or 'data with four dimensions'}, expected the "
+            f"arrays data(time, variable, ensemble, cell), dates, latitudes and longitudes of "
             f"anemoi-datasets"
         )
     data = xr.DataArray(store["data"].variable, dims=("time", "variable", "ensemble", "cell"))

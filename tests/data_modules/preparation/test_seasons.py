@@ -1,4 +1,4 @@
-"""Annual harmonics need training days of the whole year; a climatology without seasons does not."""
+"""Annual harmonics need training days of the whole year; one without seasons does not."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from tests.data_modules.public_layouts import noaa_olr
 OLR = (FieldSpec.parse("outgoing_longwave_radiation"),)
 # An error page as Apache sends it, and one of a gateway without a title.
 PAGE = b"""<!DOCTYPE HTML PUBLIC "-//IETF//DTD HTML 2.0//EN">
-<html><head>\n<title>404 Not &quot;Found&quot;</title>\n</head><body><h1>Not Found</h1></body></html>"""
+<html><head>\n<title>404 Not &quot;Found&quot;</title>\n</head><body><h1>No</h1></body></html>"""
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_several_files_are_named(tmp_path, temporary, kind) -> None:
 def test_an_error_page_is_called_one_with_its_title(tmp_path) -> None:
     path = tmp_path / "olr.nc"
     path.write_bytes(PAGE)
-    with pytest.raises(UserError, match="""web page .HTML. with the title '404 Not "Found"'"""):
+    with pytest.raises(UserError, match=r"""web page .HTML. with the title '404 Not "Found"'"""):
         opened(path)
     path.write_bytes(gzip.compress(b"\n<html><body>no</body></html>"))
     with pytest.raises(UserError, match=r"web page \(HTML\), such as a server sends"):
