@@ -2,7 +2,8 @@
 
 A Zarr store may be at an address `gs://`, `s3://`, `https://` or `http://` (obstore, the extra
 `cloud`), and so may NetCDF files (h5netcdf on top of obstore), which are read in ranges. No file
-is downloaded as a whole, and no credentials are used.
+is downloaded as a whole, and no credentials are used. A local file that is compressed, or alone
+in an archive, is unpacked into a temporary directory for as long as it is in use.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 import xarray as xr
 
+from data_modules.sources.files.containers import delete_on_failure, delete_with, unpacked
 from data_modules.sources.files.grib import is_grib, open_grib
 from data_modules.sources.files.joining import join_files, time_dimension
 from data_modules.sources.files.remote_file import open_remote_file
@@ -81,13 +83,15 @@ def find_files(config: SourceConfig, expected: str, key: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def open_zarr(path: str, expected: str, key: str) -> xr.Dataset:
+def open_zarr(path: str, expected: str, key: str, masked: bool = True) -> xr.Dataset:
     """Open a Zarr store (format 2 or 3) lazily, without dask.
 
     Args:
         path: Directory or address.
         expected: Description of the expected store, for the message.
         key: Dotted key of the source in the recipe, for messages.
+        masked: Whether the fill value of an array, 0 where its writer chose none in Zarr 2, is
+            missing; and whether values are scaled.
 
     Raises:
         UserError: The store is missing, or is not a Zarr store.
@@ -95,7 +99,7 @@ def open_zarr(path: str, expected: str, key: str) -> xr.Dataset:
     if not is_address(path) and not Path(path).exists():
         raise UserError(f"{key}.path: {path} does not exist; expected {expected}")
     store = _object_store(path, key) if is_address(path) else path
-    open_store = partial(_decoded, store, "zarr")
+    open_store = partial(_decoded, store, "zarr", mask_and_scale=masked)
     # A web server cannot list its files: only consolidated metadata list the arrays.
     web = path.startswith(("http://", "https://"))
     if not web:
@@ -145,11 +149,29 @@ def _open_one(file: str, key: str) -> xr.Dataset:
     if is_grib(file):
         return _open_grib_as_one(file, key)
     wrong = f"{key}.path: {file} cannot be read as NetCDF, it is truncated or has another format"
+    plain, directory = unpacked(file, f"{key}.path")
+    if directory is not None and is_grib(plain):
+        with delete_on_failure(directory):
+            raise UserError(
+                f"{key}.path: {file} is an archive with GRIB in it, expected GRIB itself; "
+                f"extract it"
+            )
     with refused(wrong):
-        return _decoded(file, "netcdf4")
+        if directory is None:
+            return _decoded(plain, "netcdf4")
+        with delete_on_failure(directory):
+            store = _Unpacked.open(plain)
+        delete_with(store, directory)
+        return _decoded(store, None)
 
 
-def _decoded(file: Any, engine: str, **options: Any) -> xr.Dataset:
+class _Unpacked(xr.backends.NetCDF4DataStore):
+    """The store of an unpacked file: each variable keeps it, unlike the dataset that is opened."""
+
+    __slots__ = ("__weakref__",)
+
+
+def _decoded(file: Any, engine: str | None, **options: Any) -> xr.Dataset:
     """Open a file; a time axis that cannot be decoded is left as it is and refused later."""
     with warnings.catch_warnings():
         # Warnings about two fill values and reference dates in year 1 are harmless.
