@@ -22,6 +22,7 @@ import numpy as np
 from data_modules.preparation.block_task import BlockWork
 from data_modules.preparation.existing import check_replaceable, keep, old_path, take_place
 from data_modules.preparation.extension import check_extension
+from data_modules.preparation.imagery import describe_imagery
 from data_modules.preparation.job import Job
 from data_modules.preparation.memory_budget import (
     Budget,
@@ -75,6 +76,9 @@ def describe(data: DataConfig, observations: ObservationsConfig) -> str:
     """
     work = plan(data)
     lines = [work.describe(), _budget(data, work).text, report_memory(observations)]
+    satellite = observations.satellite
+    if "satellite" in observations.use and satellite.source.kind:
+        lines.append(describe_imagery(satellite, work.grid, work.time))
     return "\n".join(line for line in lines if line)
 
 
