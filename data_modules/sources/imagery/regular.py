@@ -66,8 +66,8 @@ class RegularImages:
         values = self._take(self._array, steps) * self._factor + self._offset
         if self._error is None:
             return values, None
-        single = np.broadcast_to(self._error.values, values.shape)
-        errors = self._take(self._error, steps) if self._error.ndim else single
+        stated = self._error
+        errors = self._take(stated, steps) if stated.ndim else np.full(values.shape, float(stated))
         self._check_errors(errors)
         return values, errors * self._factor
 
