@@ -23,6 +23,7 @@ from data_modules.preparation.block_task import BlockWork
 from data_modules.preparation.existing import check_replaceable, keep, old_path, take_place
 from data_modules.preparation.extension import check_extension
 from data_modules.preparation.gaps import missing_days
+from data_modules.preparation.imagery import describe_imagery
 from data_modules.preparation.job import Job
 from data_modules.preparation.memory_budget import (
     Budget,
@@ -78,6 +79,9 @@ def describe(data: DataConfig, observations: ObservationsConfig) -> str:
     work = plan(data)
     lines = [work.describe(), *survey(work.parts)]
     lines += [_budget(data, work).text, report_memory(observations)]
+    satellite = observations.satellite
+    if "satellite" in observations.use and satellite.source.kind:
+        lines.append(describe_imagery(satellite, work.grid, work.time))
     return "\n".join(line for line in lines if line)
 
 

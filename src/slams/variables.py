@@ -73,7 +73,12 @@ OTHER_NAMES = {
     "specific_humidity": ("q", "hus", "shum"),
     "2m_temperature": ("t2m", "2t", "tas"),
     "total_precipitation_24hr": ("tp", "pr", "precip", "precipitation", "total_precipitation"),
-    "outgoing_longwave_radiation": ("olr", "rlut", "toa_outgoing_longwave_flux"),
+    "outgoing_longwave_radiation": (
+        "olr",
+        "rlut",
+        "toa_outgoing_longwave_flux",
+        "toa_lw_all_daily",  # CERES
+    ),
     "surface_pressure": ("sp", "ps", "surface_air_pressure"),
 }
 
