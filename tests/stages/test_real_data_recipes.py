@@ -16,7 +16,7 @@ from slams.fields import FieldSpec
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 EXTENDING = ("ncep_window_recentred", "metar_january_2020_cycle", "vienna_2015_cycle")
-RECIPES = ("ncep_window", "metar_january_2020", "vienna_2015", *EXTENDING)
+RECIPES = ("ncep_window", "metar_january_2020", "vienna_2015", "arm_summer_1997", *EXTENDING)
 STATIONS = "observations.stations.source"
 
 
@@ -86,6 +86,11 @@ def test_the_real_window(shared_data: Path) -> None:
         (
             "vienna_2015",
             {"path": "AUM00011035-data.txt.gz", "station_list": "igra2-station-list.txt"},
+            1,
+        ),
+        (
+            "arm_summer_1997",
+            {"path": "sgp3hIOPsndgBasedV2.0_ConstrVarAnaX1.c1.19970618.000000.cdf"},
             1,
         ),
     ],
