@@ -34,7 +34,7 @@ _COMPRESSED: dict[bytes, Callable[[Any], IO[bytes]]] = {
     b"BZh": bz2.open,
     b"\xfd7zXZ\x00": lzma.open,
 }
-_ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # with files, and empty
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")  # with files, empty, split
 _TAR = (b"ustar", 257)
 _HTML = re.compile(rb"\s*(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body)\b", re.I | re.S)
 _TITLE = re.compile(r"<(title|h1)[^>]*>(.*?)</\1", re.I | re.S)
@@ -66,7 +66,7 @@ def open_bytes(path: str | Path, where: str) -> Iterator[IO[bytes]]:
     except _DAMAGED as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"{where}: {path} cannot be read, missing, truncated or damaged ({reason})"
+            f"{where}: {path} cannot be read, missing or truncated ({reason})"
         ) from None
 
 
