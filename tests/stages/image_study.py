@@ -70,7 +70,9 @@ def study(directory: Path, seed: int = 0) -> Config:
             superob=SuperobConfig(correlation=0.0),
         ),
         background=BackgroundConfig(lag=2),
-        assimilation=AssimilationConfig(methods=["background", "optimal_interpolation"], members=8),
+        assimilation=AssimilationConfig(
+            methods=["background", "optimal_interpolation"], members=8
+        ),
         tracking=TrackingConfig(enabled=False),
     )
 

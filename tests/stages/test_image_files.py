@@ -7,10 +7,8 @@ which is the same in all; those of the analyses differ by the errors that were d
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -26,7 +24,7 @@ from tests.data_modules.image_layouts import (
     write_ceres,
     write_noaa,
 )
-from tests.stages.image_study import CHANNELS, OLR, WARM, from_files, images_of, study, table_of
+from tests.stages.image_study import CHANNELS, from_files, images_of, study, table_of
 
 pytestmark = pytest.mark.slow
 

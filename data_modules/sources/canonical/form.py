@@ -104,8 +104,7 @@ def canonicalise(
                 dims[dims.index("level")] = f"level_of_{name}"
                 places[f"level_of_{name}"] = own
         encoding = _amount_read(array, one)
-        attributes = {"conversion": one.conversion}
-        out[name] = xr.Variable(dims, array.data, attributes, encoding)
+        out[name] = xr.Variable(dims, array.data, {"conversion": one.conversion}, encoding)
     if _TERRAIN in dataset and set(dataset[_TERRAIN].dims) == {"latitude", "longitude"}:
         terrain = dataset[_TERRAIN].transpose("latitude", "longitude")
         terrain = terrain.isel(latitude=rows, longitude=columns)

@@ -34,7 +34,7 @@ _COMPRESSED: dict[bytes, Callable[[Any], IO[bytes]]] = {
     b"BZh": bz2.open,
     b"\xfd7zXZ\x00": lzma.open,
 }
-_ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # with files, and empty
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")  # with files, empty, split
 _TAR = (b"ustar", 257)
 _HTML = re.compile(rb"\s*(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body)\b", re.I | re.S)
 _TITLE = re.compile(r"<(title|h1)[^>]*>(.*?)</\1", re.I | re.S)
@@ -65,7 +65,7 @@ def open_bytes(path: str | Path, where: str) -> Iterator[IO[bytes]]:
         raise
     except _DAMAGED as error:
         raise UserError(
-            f"{where}: {path} cannot be read, missing, truncated or damaged ({first_line(error)})"
+            f"{where}: {path} cannot be read, missing or truncated ({first_line(error)})"
         ) from None
 
 

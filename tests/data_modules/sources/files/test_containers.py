@@ -121,7 +121,7 @@ def test_damage_is_one_sentence_and_leaves_nothing(tmp_path, netcdf, temporary) 
     data = netcdf.read_bytes()
     path = tmp_path / "download.nc"
     path.write_bytes(gzip.compress(data)[:-2000])
-    with pytest.raises(UserError, match="truncated or damaged"):
+    with pytest.raises(UserError, match="missing or truncated"):
         opened(path)
     flipped = bytearray(zipped(path, {"one.nc": data}).read_bytes())
     flipped[len(flipped) // 2] ^= 255
@@ -129,7 +129,7 @@ def test_damage_is_one_sentence_and_leaves_nothing(tmp_path, netcdf, temporary) 
     with pytest.raises(UserError, match=r"download\.nc cannot be read"):
         opened(path)
     path.write_bytes(zipped(path, {"one.nc": data}).read_bytes()[:-30])
-    with pytest.raises(UserError, match="truncated or damaged"):
+    with pytest.raises(UserError, match="missing or truncated"):
         opened(path)
     assert not list(temporary.iterdir())
 
