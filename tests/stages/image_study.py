@@ -43,6 +43,7 @@ CHANNELS = ["temperature@850", WARM, OLR]
 # Standard deviations of the errors of an image cell of the model's size (W m-2), and of a station.
 ERROR, WARM_ERROR = 5.0, 1.0
 COVERAGE, STATIONS = 0.5, 120
+METHODS = ["background", "optimal_interpolation"]
 
 
 def study(directory: Path, seed: int = 0) -> Config:
@@ -70,9 +71,7 @@ def study(directory: Path, seed: int = 0) -> Config:
             superob=SuperobConfig(correlation=0.0),
         ),
         background=BackgroundConfig(lag=2),
-        assimilation=AssimilationConfig(
-            methods=["background", "optimal_interpolation"], members=8
-        ),
+        assimilation=AssimilationConfig(methods=METHODS, members=8),
         tracking=TrackingConfig(enabled=False),
     )
 
@@ -82,12 +81,9 @@ def images_of(
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Observe the store's OLR by the cells of an image, with errors and gaps.
 
-    What is seen are the cells of the image inside those of the model that drawn imagery sees on the
-    day. A cell of the model and the cells of the image that it holds know as much together: the
-    error of one of them is larger by the root of their number.
-
-    Returns:
-        Times, values `(N, y, x)` with gaps, rows in the order of `latitude`, and the error.
+    What is seen are the cells of the image inside those of the model that drawn imagery sees on
+    the day. A cell of the model and the cells of the image that it holds know as much together:
+    the error of one of them is larger by the root of their number.
     """
     rows = np.argsort(-latitude)
     spacing = 360 / len(longitude)
