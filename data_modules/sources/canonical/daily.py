@@ -22,7 +22,7 @@ from data_modules.sources.canonical.reading import Reading
 from slams.calendar.days import days_since_epoch
 from slams.errors import UserError
 
-__all__ = ["Days", "decode_days", "decode_times", "find_days_of"]
+__all__ = ["Days", "decode_days", "find_days_of"]
 
 _REAL = ("standard", "gregorian", "proleptic_gregorian")
 _WITHOUT_LEAP_DAYS = ("noleap", "365_day")
@@ -63,30 +63,6 @@ def decode_days(dataset: xr.Dataset, reading: Reading) -> tuple[np.ndarray, np.n
     Raises:
         UserError: See the faults above.
     """
-    times = decode_times(dataset, reading)
-    days = days_since_epoch(times)
-    order = np.argsort(days, kind="stable")
-    twice = np.flatnonzero(np.diff(days[order]) == 0)
-    if len(twice):
-        date = np.datetime_as_string(times[order][twice[0]], unit="s")
-        raise reading.fault(
-            f"{date} occurs more than once ({len(twice)} duplicates in all); remove the duplicates"
-        )
-    if not np.array_equal(order, np.arange(len(days))):
-        reading.repairs.append("time: unordered dates sorted")
-    return days[order], order
-
-
-def decode_times(dataset: xr.Dataset, reading: Reading) -> np.ndarray:
-    """Return the dates of the time axis as they are in the file, `(N,)` datetime64.
-
-    Args:
-        dataset: Dataset with the decoded dimension `time`.
-        reading: What is requested; repairs are recorded.
-
-    Raises:
-        UserError: There are no dates, one is missing, or they are not Gregorian.
-    """
     if "time" not in dataset.coords:
         raise reading.fault("coordinate 'time' has no values")
     times = dataset["time"].values
@@ -111,7 +87,17 @@ def decode_times(dataset: xr.Dataset, reading: Reading) -> np.ndarray:
         raise reading.fault("time could not be decoded into dates; a value is missing")
     if len(times) == 0:
         raise reading.fault("found no dates")
-    return times
+    days = days_since_epoch(times)
+    order = np.argsort(days, kind="stable")
+    twice = np.flatnonzero(np.diff(days[order]) == 0)
+    if len(twice):
+        date = np.datetime_as_string(times[order][twice[0]], unit="s")
+        raise reading.fault(
+            f"{date} occurs more than once ({len(twice)} duplicates in all); remove the duplicates"
+        )
+    if not np.array_equal(order, np.arange(len(days))):
+        reading.repairs.append("time: unordered dates sorted")
+    return days[order], order
 
 
 def find_days_of(

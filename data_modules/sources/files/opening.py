@@ -16,6 +16,7 @@ from glob import glob
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from data_modules.sources.files.containers import delete_on_failure, delete_with, unpacked
@@ -30,15 +31,19 @@ __all__ = [
     "find_files",
     "is_address",
     "is_zarr",
+    "open_decoded",
     "open_netcdf",
     "open_parts",
     "open_zarr",
     "refused",
 ]
 
+# Attributes that are text, whatever type a file gives them.
+_TEXT = (
+    *("units", "standard_name", "long_name", "axis", "positive"),
+    *("cell_methods", "bounds", "statistic"),
+)
 _SCHEMES = ("gs://", "s3://", "https://", "http://")
-# Attributes whose values are text.
-_WORDS = ("units", "standard_name", "long_name", "axis", "positive", "cell_methods", "bounds")
 # Timeout and number of retries before an address counts as unreachable.
 _TIMEOUT, _RETRIES = "60s", 5
 
@@ -99,7 +104,7 @@ def open_zarr(path: str, expected: str, key: str, masked: bool = True) -> xr.Dat
     if not is_address(path) and not Path(path).exists():
         raise UserError(f"{key}.path: {path} does not exist; expected {expected}")
     store = _object_store(path, key) if is_address(path) else path
-    open_store = partial(_decoded, store, "zarr", mask_and_scale=masked)
+    open_store = partial(open_decoded, store, "zarr", mask_and_scale=masked)
     # A web server cannot list its files: only consolidated metadata list the arrays.
     web = path.startswith(("http://", "https://"))
     if not web:
@@ -158,11 +163,11 @@ def _open_one(file: str, key: str) -> xr.Dataset:
             )
     with refused(wrong):
         if directory is None:
-            return _decoded(plain, "netcdf4")
+            return open_decoded(plain, "netcdf4")
         with delete_on_failure(directory):
             store = _Unpacked.open(plain)
         delete_with(store, directory)
-        return _decoded(store, None)
+        return open_decoded(store, None)
 
 
 class _Unpacked(xr.backends.NetCDF4DataStore):
@@ -171,18 +176,34 @@ class _Unpacked(xr.backends.NetCDF4DataStore):
     __slots__ = ("__weakref__",)
 
 
-def _decoded(file: Any, engine: str | None, **options: Any) -> xr.Dataset:
-    """Open a file; a time axis that cannot be decoded is left as it is and refused later."""
+def open_decoded(file: Any, engine: str | None, **options: Any) -> xr.Dataset:
+    """Open a file or store with dates; a time axis without a meaning is refused later.
+
+    Args:
+        file: Path, file or store.
+        engine: Engine of xarray; `None` for a store that is open.
+        **options: Further arguments of `xarray.open_dataset`.
+    """
     with warnings.catch_warnings():
         # Warnings about two fill values and reference dates in year 1 are harmless.
         warnings.simplefilter("ignore", xr.SerializationWarning)
-        opened = open_with_dates(
-            partial(xr.open_dataset, file, engine=engine, cache=False, **options)
-        )
-    for array in opened.variables.values():
-        # Readers compare them with words: a number or a list is one that they do not know.
-        array.attrs.update({k: str(v) for k, v in array.attrs.items() if k in _WORDS})
-    return opened
+        opened = partial(xr.open_dataset, file, engine=engine, cache=False, **options)
+        return _with_text(open_with_dates(opened))
+
+
+def _with_text(dataset: xr.Dataset) -> xr.Dataset:
+    """Make text of the attributes that readers compare; lists of several are none."""
+    for variable in dataset.variables.values():
+        for name, value in list(variable.attrs.items()):
+            if isinstance(value, str) or not (name in _TEXT or name.startswith("GRIB_")):
+                continue
+            if np.size(value) == 1:
+                one = np.asarray(value).item()
+                text = one.decode("utf-8", "replace") if isinstance(one, bytes) else str(one)
+                variable.attrs[name] = text
+            else:
+                del variable.attrs[name]
+    return dataset
 
 
 def _open_grib_as_one(file: str, key: str) -> xr.Dataset:
@@ -207,7 +228,7 @@ def _open_remote(address: str, key: str) -> xr.Dataset:
         raise _without_extra(address, key) from None
     parent, _, name = address.rpartition("/")
     with refused(f"{key}.path: {address} cannot be read as NetCDF 4"):
-        return _decoded(open_remote_file(_bucket(parent), name), "h5netcdf")
+        return open_decoded(open_remote_file(_bucket(parent), name), "h5netcdf")
 
 
 def _object_store(address: str, key: str) -> Any:

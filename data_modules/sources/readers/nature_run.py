@@ -21,7 +21,7 @@ from data_modules.sources.canonical.form import canonicalise
 from data_modules.sources.canonical.layouts import VariableLayout
 from data_modules.sources.canonical.reading import Reading
 from data_modules.sources.files.joining import concatenate
-from data_modules.sources.files.opening import find_files, refused
+from data_modules.sources.files.opening import find_files, open_decoded, refused
 from slams.calendar.days import day_of
 from slams.errors import UserError
 from slams.variables import UNITS
@@ -86,7 +86,7 @@ def _open_one(where: Path, reading: Reading) -> _Segment:
     """Open one store, as it is and in canonical form."""
     with refused(f"{reading.key}.path: {reading.path} cannot be opened as Zarr"):
         group = zarr.open_group(str(where), mode="r", use_consolidated=False)
-        dataset = xr.open_dataset(str(where), engine="zarr", consolidated=False, cache=False)
+        dataset = open_decoded(str(where), "zarr", consolidated=False)
     for variable in reading.variables:
         if variable in group:
             _check_chunks(group[variable], where / variable, reading)

@@ -175,9 +175,13 @@ def _refuse_truncated(file: Path, header: str, levels: int) -> None:
         )
 
 
+# Columns of a level to the end of its temperature: a shorter line was cut, maybe within a number.
+_SHORTEST = 27
+
+
 def _codes(level: str) -> tuple[int, int] | None:
     """Return pressure (Pa) and the code of the temperature of a level, `None` without them."""
-    if len(level.rstrip("\r\n")) < 27:  # cut within the temperature, its digits are another one
+    if len(level.rstrip()) < _SHORTEST:
         return None
     try:
         return int(level[9:15]), int(level[22:27])
