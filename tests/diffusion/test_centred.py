@@ -1,4 +1,4 @@
-"""A denoiser centred on the background: exact for Gaussian departures, plain where it is hidden."""
+"""A denoiser centred on the background: exact for Gaussian departures, plain where hidden."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ the preconditioning of Karras et al. 2022 (arXiv 2206.00364, table 1, `sigma_dat
     D(z_t, c; sigma) = c + s^2 / v (z_t - c) + s sigma / v^1/2 F((z_t - c) / v^1/2, c; log sigma),
     v = s^2 + sigma^2.
 
-A network `F` of zeros gives the exact denoiser of independent `z ~ N(c, s^2)`. Where the background
-is hidden, `c = 0` and `s = 1`: the denoiser of standardised latents.
+A network `F` of zeros gives the exact denoiser of independent `z ~ N(c, s^2)`. Where the
+background is hidden, `c = 0` and `s = 1`: the denoiser of standardised latents.
 """
 
 from __future__ import annotations

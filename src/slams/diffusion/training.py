@@ -3,7 +3,8 @@
 The denoiser uses the preconditioning of Karras et al. 2022 (arXiv 2206.00364); the training noise
 levels are log-normal; the loss is `(s^2 + sigma^2) / sigma^2 |D(x + sigma n) - x|^2`, `s^2` the
 variance of the data about what the denoiser is centred on (`slams.diffusion.centred`; 1 for
-standardised data), averaged over the sphere: each row of the grid is weighted by the area of its cells, as in every score.
+standardised data), averaged over the sphere: each row of the grid is weighted by the area of its
+cells, as in every score.
 (Unweighted, the rows poleward of 60 degrees are a third of the loss but an eighth of the globe.)
 Optional weights per channel multiply this. For any weights the best denoiser is `E[x | x_t]`, but
 a network that does not reach it has its errors where they cost least.
