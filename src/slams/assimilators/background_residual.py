@@ -86,9 +86,7 @@ class BackgroundResidual:
         self.share = torch.where(square > 1e-6 * squares.sum(), both / square, 0.0).clamp(0, 1)
 
     def of_case(self, background: Background) -> Tensor:
-        """Return the offset of a single case, `(1, T, C, H, W)`; 0 for a climatology."""
-        if background.kind == "climatology":
-            return torch.zeros_like(background.mean)
+        """Return the offset of a single case, `(1, T, C, H, W)`."""
         return self._offset(background.mean, background.known)
 
     def of_days(self, archive: Archive, days: Tensor) -> Tensor:
