@@ -1,9 +1,12 @@
 """Images from files in the layouts of archives give the scores of images that are drawn.
 
 The files are made of the same fields, with errors of the same size and cells of their own, and
-stations are read from a table. Scores of two drawings of the errors differ by .5 % at most here,
-those of files from them by less than 2 %: a unit, a sign, a day or a cell that is wrong changes
-them by more, and a file that is not read leaves the error of the background.
+stations are read from a table. Scores of two drawings of the errors differ by .5 % at most, those
+of files from them by 1 % for what the images do not show. For what they show it depends on the
+cells: five of nine cells of NOAA lie across the border of two or four cells of the model, and say
+less of each than a drawn cell (4 % here); of CERES's smaller ones it is a quarter (2 %). A unit, a
+sign or a day that is wrong changes scores by more, and a file that is not read leaves the error of
+the background.
 """
 
 from __future__ import annotations
@@ -69,7 +72,8 @@ def test_files_give_the_scores_of_drawn_images(
     assert np.abs(other / expected - 1).max() < 0.02
     pd.testing.assert_series_equal(found["background"], expected["background"], rtol=1e-6)
     method = "optimal_interpolation"
-    print(found[method] / expected[method] - 1)
-    assert np.abs(found[method] / expected[method] - 1).max() < 0.02
+    change = np.abs(found[method] / expected[method] - 1)
+    assert change.drop(OLR).max() < 0.01
+    assert change[OLR] < (0.05 if layout == "noaa" else 0.02)
     assert found[method][OLR] < 0.6 * found["background"][OLR]
     assert found[method][WARM] < 0.7 * found["background"][WARM]
