@@ -4,9 +4,9 @@ The files are made of the same fields, with errors of the same size and cells of
 stations are read from a table. Scores of two drawings of the errors differ by .5 % at most, those
 of files from them by 1 % for what the images do not show. For what they show it depends on the
 cells: five of nine cells of NOAA lie across the border of two or four cells of the model, and say
-less of each than a drawn cell (4 % here); of CERES's smaller ones it is a quarter (2 %). A unit, a
-sign or a day that is wrong changes scores by more, and a file that is not read leaves the error of
-the background.
+less of each than a drawn cell (4 % here); of CERES's smaller ones one of eight does (1 %). A unit,
+a sign or a day that is wrong changes scores by more, and a file that is not read leaves the error
+of the background.
 """
 
 from __future__ import annotations
