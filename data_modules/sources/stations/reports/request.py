@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import re
 from collections import Counter
@@ -154,6 +155,9 @@ def open_text(path: str | Path, key: str) -> Iterator[TextIO]:
         UserError: The file is missing, truncated, an error page, or an archive of several files.
     """
     with open_bytes(path, key) as file:
+        # Text is read byte by byte, for archives of fixed width: the mark is not one character.
+        if file.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
+            file.seek(0)
         yield io.TextIOWrapper(file, encoding="ascii", errors="replace", newline="")
 
 
