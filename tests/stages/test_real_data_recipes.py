@@ -16,7 +16,14 @@ from slams.fields import FieldSpec
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 EXTENDING = ("ncep_window_recentred", "metar_january_2020_cycle", "vienna_2015_cycle")
-RECIPES = ("ncep_window", "metar_january_2020", "vienna_2015", "arm_summer_1997", *EXTENDING)
+RECIPES = (
+    "ncep_window",
+    "metar_january_2020",
+    "vienna_2015",
+    "arm_summer_1997",
+    "imagery_from_files",
+    *EXTENDING,
+)
 STATIONS = "observations.stations.source"
 
 
@@ -24,6 +31,7 @@ def paths(config: Config) -> list[str]:
     """List every file or directory that a recipe reads its data from."""
     stations = config.observations.stations
     named = [stations.file, stations.source.path, stations.source.station_list]
+    named.append(config.observations.satellite.source.path)
     for _, source in config.data.inputs:
         named += [source.path, *source.files]
     return [path for path in named if path]
