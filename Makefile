@@ -67,9 +67,10 @@ test-gpu: install ## Hold training and analyses on a GPU against the CPU's (minu
 test-slow: install ## Run the slow tests: training, several processes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
 
-test-faults: install ## Kill commands and damage files, and compare what they end with (an hour)
+test-faults: install ## Kill commands, damage files, change headers, and compare how they end (an hour)
 	$(BIN)/python -m tests.faults.kills $(ARGS)
 	$(BIN)/python -m tests.faults.mutations
+	$(BIN)/python -m tests.faults.headers
 
 test-headers: install ## Read 500 files with random headers, ARGS="--seed 7 --count 100" for others (2 minutes)
 	$(BIN)/python -m tests.faults.headers $(ARGS)

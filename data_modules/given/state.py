@@ -20,7 +20,6 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from data_modules.given.names import find_name, name_axes, state_units
 from data_modules.preparation.blocks import clear_noise, read_block
 from data_modules.preparation.regridding import Regridder
 from data_modules.preparation.target_grid import dataset_grid
@@ -32,6 +31,7 @@ from data_modules.sources.canonical.axes import (
 from data_modules.sources.canonical.form import VALID_RANGE, canonicalise
 from data_modules.sources.canonical.reading import Reading
 from data_modules.sources.readers.cf import find_names, variable_layout
+from data_modules.sources.readers.names import find_name, name_axes, state_units
 from data_modules.sources.stations.reports.units import MISTAKEN
 from data_modules.sources.stations.reports.user_table import HIGHEST_PRESSURE
 from slams.config.schema import SourceConfig, SourceVariableConfig

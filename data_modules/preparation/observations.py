@@ -11,6 +11,7 @@ import zarr
 from data_modules.observing.observers import SatelliteObserver, StationObserver
 from data_modules.observing.station_arrays import create_errors, create_stations
 from data_modules.preparation.blocks import channel_units
+from data_modules.preparation.imagery import write_imagery
 from data_modules.preparation.in_situ.archive import station_days
 from data_modules.preparation.job import Job
 from data_modules.preparation.plan import Plan
@@ -29,7 +30,8 @@ _READ_STEPS = 8
 def draw_observations(job: Job, work: Plan, group: zarr.Group) -> None:
     """Observe every day of a store that is being written, and write `stations`, `satellite`.
 
-    Where the stations have an archive of reports, its values are written instead of drawn ones.
+    Where the stations have an archive of reports, or the imagery files, their values are written
+    instead of drawn ones.
 
     Values are in channel units (K, log(1 + mm day-1), W m-2), NaN where nothing is observed.
 
@@ -55,7 +57,9 @@ def draw_observations(job: Job, work: Plan, group: zarr.Group) -> None:
             )
             observers["stations"] = stations
             arrays["stations"] = create_stations(group, stations, len(time))
-    if "satellite" in observations.use:
+    if "satellite" in observations.use and observations.satellite.source.kind:
+        write_imagery(job, work, group)
+    elif "satellite" in observations.use:
         satellite = SatelliteObserver(observations.satellite, job.seed, channels, grid)
         observers["satellite"] = satellite
         arrays["satellite"] = _create_satellite(group, satellite, len(time))

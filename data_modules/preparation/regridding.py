@@ -17,6 +17,7 @@ import numpy as np
 
 from slams.errors import UserError
 from slams.grid import LatLonGrid
+from slams.linalg.overlaps import column_overlaps, row_overlaps
 
 __all__ = ["METHODS", "AreaSums", "Regridder", "known_mean"]
 
@@ -82,8 +83,8 @@ class AreaSums(_Separable):
         middle = (latitude[1:] + latitude[:-1]) / 2
         ends = latitude[0] + (latitude[0] - middle[0]), latitude[-1] + (latitude[-1] - middle[-1])
         bounds = np.clip([ends[0], *middle, ends[1]], -90.0, 90.0)
-        self._rows = _row_overlaps(bounds, target.latitude_bounds.numpy())
-        self._columns = _column_overlaps(
+        self._rows = row_overlaps(bounds, target.latitude_bounds.numpy())
+        self._columns = column_overlaps(
             np.mod(longitude, 360.0), spacing, target.longitude.numpy(), target.spacing
         )
 
@@ -112,10 +113,10 @@ class Regridder(_Separable):
         lat_s, lat_t = source.latitude.numpy(), target.latitude.numpy()
         lon_s, lon_t = source.longitude.numpy(), target.longitude.numpy()
         if method == "conservative":
-            self._rows = _row_overlaps(
+            self._rows = row_overlaps(
                 source.latitude_bounds.numpy(), target.latitude_bounds.numpy()
             )
-            self._columns = _column_overlaps(lon_s, source.spacing, lon_t, target.spacing)
+            self._columns = column_overlaps(lon_s, source.spacing, lon_t, target.spacing)
         else:
             self._half_turn = _periodic_weights(lon_s, np.mod(lon_s + 180.0, 360.0))
             self._rows = _row_weights(lat_s, lat_t)
@@ -153,31 +154,6 @@ class Regridder(_Separable):
             south = values[..., -1:, :] @ self._half_turn.T
             values = np.concatenate([north, values, south], axis=-2)
         return super()._apply(values)
-
-
-def _row_overlaps(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Return `(H', H)` area fractions of each target band (bounds in degrees, from the north)."""
-    s, t = np.sin(np.deg2rad(source)), np.sin(np.deg2rad(target))
-    upper = np.minimum(t[:-1, None], s[None, :-1])
-    lower = np.maximum(t[1:, None], s[None, 1:])
-    return np.clip(upper - lower, 0.0, None) / (t[:-1] - t[1:])[:, None]
-
-
-def _column_overlaps(source: np.ndarray, ds: float, target: np.ndarray, dt: float) -> np.ndarray:
-    """Return `(W', W)` fractions of each target sector, periodic in longitude.
-
-    Args:
-        source: `(W,)` degrees east of the centres of the source's sectors, in [0, 360).
-        ds: Their width (degrees).
-        target: `(W',)` degrees east of the centres of the target's sectors.
-        dt: Their width (degrees).
-    """
-    shares = np.zeros((len(target), len(source)))
-    for shift in (-360.0, 0.0, 360.0):
-        right = np.minimum(target[:, None] + dt / 2, source[None] + shift + ds / 2)
-        left = np.maximum(target[:, None] - dt / 2, source[None] + shift - ds / 2)
-        shares += np.clip(right - left, 0.0, None)
-    return shares / dt
 
 
 def _periodic_weights(source: np.ndarray, target: np.ndarray) -> np.ndarray:

@@ -42,6 +42,9 @@ class _Reader:
         return read(Reading(config, tuple(channels), key, period))
 
 
+ANEMOI = SourceSpec(
+    "anemoi", _Reader("anemoi"), "a dataset of anemoi-datasets (Zarr) or its address"
+)
 ARCO_ERA5 = SourceSpec(
     "arco_era5", _Reader("arco_era5"), "an ARCO-ERA5 store (Zarr) or its address"
 )

@@ -21,6 +21,7 @@ from slams.errors import UserError
 __all__ = [
     "MANIFEST",
     "PACKED_VERSION",
+    "STEP_ARRAYS",
     "STORE_VERSION",
     "check_arrays",
     "check_attributes",
@@ -36,6 +37,16 @@ __all__ = [
     "shard_file",
     "unusable",
 ]
+
+# Arrays over time other than the fields, in files of several steps each.
+STEP_ARRAYS = (
+    "stations",
+    "station_errors",
+    "satellite",
+    "satellite_errors",
+    "satellite_counts",
+    "satellite_hours",
+)
 
 STORE_VERSION = 1
 # Version of a store whose fields are packed; one of version 1 would be read as physical values.
@@ -276,7 +287,7 @@ def check_files(path: Path, group: zarr.Group, time: np.ndarray) -> None:
     Raises:
         UserError: A file is missing or empty; the message names it and its first date.
     """
-    for name in ("fields", "stations", "station_errors", "satellite"):
+    for name in ("fields", *STEP_ARRAYS):
         if not has_array(path, group, name):
             continue
         array = group[name]

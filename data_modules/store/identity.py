@@ -60,7 +60,7 @@ def observation_recipe(observations: ObservationsConfig, seed: int) -> dict[str,
     if "stations" in recipes:
         _leave_out(recipes["stations"])
     if "satellite" in recipes:
-        _leave_out_orbit(recipes["satellite"])
+        _leave_out_of_imagery(recipes["satellite"])
     return {"seed": seed, "drawn": drawn, **recipes}
 
 
@@ -77,8 +77,15 @@ def _leave_out(stations: dict[str, Any]) -> None:
             variable.pop("representativeness_km")
 
 
-def _leave_out_orbit(satellite: dict[str, Any]) -> None:
-    """Remove the keys that do not affect slanted bands or square footprints."""
+def _leave_out_of_imagery(satellite: dict[str, Any]) -> None:
+    """Remove the keys that do not affect images from files, or slanted bands, or blocks."""
+    if satellite["source"]["kind"]:
+        # It decides whether files are refused, and changes no value.
+        satellite["source"].pop("left_out")
+        for name in ("coverage", "geometry", "orbit", "footprint_km", "composite"):
+            satellite.pop(name)
+        return
+    satellite.pop("source")
     if satellite["geometry"] == "slanted":
         for name in ("geometry", "orbit"):
             satellite.pop(name)

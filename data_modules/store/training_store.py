@@ -7,6 +7,7 @@ Layout (notation of `slams.fields`, time in days since 1970-01-01 00 UTC)::
     stations (time, station, variable)            float32 channel units, NaN missing (optional)
     station_id, station_latitude, ...             (optional)
     satellite (time, channel, y, x)               float32 channel units, NaN missing (optional)
+    satellite_errors, satellite_latitude, ...     of imagery from files (optional)
     statistics/harmonics, sd, lags, persistence, persistence_variance
 
 The fields of a packed store (`packed_store`) are int16 anomalies, see `packing`.

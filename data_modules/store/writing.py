@@ -12,6 +12,7 @@ import numpy as np
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
+from data_modules.store.checks import STEP_ARRAYS
 from data_modules.store.training_store import Statistics, shard_steps
 from slams.calendar.days import TIME_UNITS
 from slams.grid import LatLonGrid
@@ -29,9 +30,6 @@ __all__ = [
     "write_elevation",
     "write_statistics",
 ]
-
-# Arrays over time other than the fields, in files of several steps each.
-STEP_ARRAYS = ("stations", "station_errors", "satellite")
 
 
 def create_steps(
@@ -112,6 +110,8 @@ def beside_fields(group: zarr.Group) -> Iterator[tuple[str, zarr.Array]]:
     if "stations" in group and "counts" in group["stations"].attrs:
         # Drawn stations are determined by the recipe; real ones depend on their archive.
         names += ["station_id", "station_latitude", "station_longitude", "station_elevation"]
+    # The grid of images from files.
+    names += [f"satellite_{part}" for part in ("latitude", "longitude", "bounds", "spacing")]
     for name in names:
         if name in group:
             yield name, group[name]
@@ -146,9 +146,10 @@ def fingerprint(digests: list[str], content: str, recipe: str, channels: list[st
         for name in ("path", "files", "grid"):
             source.pop(name, None)
     keys.pop("statistics_from")
-    archive = ((keys["observations"] or {}).get("stations") or {}).get("source") or {}
-    for name in ("path", "station_list"):
-        archive.pop(name, None)
+    for modality in ("stations", "satellite"):
+        archive = ((keys["observations"] or {}).get(modality) or {}).get("source") or {}
+        for name in ("path", "station_list"):
+            archive.pop(name, None)
     parts = [*digests, content, canonical_json(keys), canonical_json(channels)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

@@ -53,7 +53,7 @@ class WindowDataset(Dataset[Window]):
         states: Store whose states on the window's own days are read as `Window.previous` (a
             background from file), instead of `earlier`.
         arrays: Observation arrays of the store to read, any of `stations`,
-            `station_errors`, `satellite`.
+            `station_errors`, `satellite`, `satellite_errors`.
         complete: Whether to refuse missing values (training), except in channels with gaps.
         cache: Uncompressed fields of the store, or `None`.
 
@@ -129,7 +129,7 @@ class WindowDataset(Dataset[Window]):
         for name in self.arrays:
             values = self.store.read_array(name, index.reshape(-1))
             # One satellite channel, its image flattened by rows; stations keep their variables.
-            shape = (-1,) if name == "satellite" else values.shape[1:]
+            shape = (-1,) if name in ("satellite", "satellite_errors") else values.shape[1:]
             observed[name] = torch.from_numpy(values.reshape(*index.shape, *shape))
         return Window(
             fields=torch.from_numpy(fields),

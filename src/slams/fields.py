@@ -155,6 +155,8 @@ class Window(_Tensors):
             satellite.
         station_errors: `(B, T, P, V)` standard deviations of the errors that the reports state, in
             channel units, NaN where they do not; `None` where none does.
+        satellite_errors: `(B, T, P)` standard deviations of the errors of imagery from files, in
+            channel units, NaN in gaps; `None` for imagery that is drawn.
     """
 
     fields: Tensor
@@ -164,6 +166,7 @@ class Window(_Tensors):
     stations: Tensor | None = None
     satellite: Tensor | None = None
     station_errors: Tensor | None = None
+    satellite_errors: Tensor | None = None
 
 
 class ObservationOperator(Protocol):

@@ -15,6 +15,7 @@ __all__ = [
     "NEVER_NEGATIVE",
     "ON_LEVELS",
     "OTHER_NAMES",
+    "PLAUSIBLE_MEANS",
     "SHORT_NAMES",
     "STANDARD_NAMES",
     "TRANSFORM_OF",
@@ -38,6 +39,19 @@ UNITS = {
     "surface_pressure": "Pa",
 }
 
+# Range of the mean over the globe, or over the part with data, of days of any season and at any
+# level, in these units: a mean outside of it is not of this variable in these units and sign.
+PLAUSIBLE_MEANS = {
+    "temperature": (170.0, 320.0),
+    "u_component_of_wind": (-60.0, 80.0),
+    "v_component_of_wind": (-20.0, 20.0),
+    "specific_humidity": (0.0, 0.03),
+    "2m_temperature": (200.0, 320.0),
+    "total_precipitation_24hr": (0.05, 30.0),
+    "outgoing_longwave_radiation": (100.0, 350.0),
+    "surface_pressure": (5e4, 1.1e5),
+}
+
 # CF standard names of the same variables.
 STANDARD_NAMES = {
     "temperature": "air_temperature",
@@ -59,7 +73,12 @@ OTHER_NAMES = {
     "specific_humidity": ("q", "hus", "shum"),
     "2m_temperature": ("t2m", "2t", "tas"),
     "total_precipitation_24hr": ("tp", "pr", "precip", "precipitation", "total_precipitation"),
-    "outgoing_longwave_radiation": ("olr", "rlut", "toa_outgoing_longwave_flux"),
+    "outgoing_longwave_radiation": (
+        "olr",
+        "rlut",
+        "toa_outgoing_longwave_flux",
+        "toa_lw_all_daily",  # CERES
+    ),
     "surface_pressure": ("sp", "ps", "surface_air_pressure"),
 }
 

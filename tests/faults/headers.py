@@ -55,7 +55,7 @@ def _cf(folder: Path) -> None:
         plane = ("time", "lat", "lon")
         air = [public_layouts.fields(hours, latitude, longitude, 230 + k, k) for k in range(2)]
         flux = public_layouts.fields(hours, latitude, longitude, 220, year)
-        rain = np.maximum(flux - 250, 0)
+        rain = np.maximum(flux - 215, 0)
         xr.Dataset(
             {
                 "ta": (

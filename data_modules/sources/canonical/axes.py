@@ -77,9 +77,8 @@ def refuse_swath(dataset: xr.Dataset, reading: Reading) -> None:
         if usual and array.ndim == 2:
             raise reading.fault(
                 f"{name} has two dimensions, ({', '.join(map(str, array.dims))}), as in a swath "
-                f"of a satellite; fields need a regular grid of latitudes and longitudes: read "
-                f"pixels as observations (observations.satellite, a source of imagery), or regrid "
-                f"them"
+                f"of a satellite; expected a regular grid: read pixels as observations "
+                f"(observations.satellite.source.kind: pixels), or regrid them"
             )
 
 

@@ -2,7 +2,8 @@
 
 A Zarr store may be at an address `gs://`, `s3://`, `https://` or `http://` (obstore, the extra
 `cloud`), and so may NetCDF files (h5netcdf on top of obstore), which are read in ranges. No file
-is downloaded as a whole, and no credentials are used.
+is downloaded as a whole, and no credentials are used. A local file that is compressed, or alone
+in an archive, is unpacked into a temporary directory for as long as it is in use.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from data_modules.sources.files.containers import delete_on_failure, delete_with, unpacked
 from data_modules.sources.files.grib import is_grib, open_grib
 from data_modules.sources.files.joining import join_files, time_dimension
 from data_modules.sources.files.remote_file import open_remote_file
@@ -37,7 +39,10 @@ __all__ = [
 ]
 
 # Attributes that are text, whatever type a file gives them.
-_TEXT = ("units", "standard_name", "long_name", "axis", "cell_methods", "bounds", "statistic")
+_TEXT = (
+    *("units", "standard_name", "long_name", "axis", "positive"),
+    *("cell_methods", "bounds", "statistic"),
+)
 _SCHEMES = ("gs://", "s3://", "https://", "http://")
 # Timeout and number of retries before an address counts as unreachable.
 _TIMEOUT, _RETRIES = "60s", 5
@@ -83,13 +88,15 @@ def find_files(config: SourceConfig, expected: str, key: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def open_zarr(path: str, expected: str, key: str) -> xr.Dataset:
+def open_zarr(path: str, expected: str, key: str, masked: bool = True) -> xr.Dataset:
     """Open a Zarr store (format 2 or 3) lazily, without dask.
 
     Args:
         path: Directory or address.
         expected: Description of the expected store, for the message.
         key: Dotted key of the source in the recipe, for messages.
+        masked: Whether the fill value of an array, 0 where its writer chose none in Zarr 2, is
+            missing; and whether values are scaled.
 
     Raises:
         UserError: The store is missing, or is not a Zarr store.
@@ -97,7 +104,7 @@ def open_zarr(path: str, expected: str, key: str) -> xr.Dataset:
     if not is_address(path) and not Path(path).exists():
         raise UserError(f"{key}.path: {path} does not exist; expected {expected}")
     store = _object_store(path, key) if is_address(path) else path
-    open_store = partial(open_decoded, store, "zarr")
+    open_store = partial(open_decoded, store, "zarr", mask_and_scale=masked)
     # A web server cannot list its files: only consolidated metadata list the arrays.
     web = path.startswith(("http://", "https://"))
     if not web:
@@ -147,16 +154,34 @@ def _open_one(file: str, key: str) -> xr.Dataset:
     if is_grib(file):
         return _open_grib_as_one(file, key)
     wrong = f"{key}.path: {file} cannot be read as NetCDF, it is truncated or has another format"
+    plain, directory = unpacked(file, f"{key}.path")
+    if directory is not None and is_grib(plain):
+        with delete_on_failure(directory):
+            raise UserError(
+                f"{key}.path: {file} is an archive with GRIB in it, expected GRIB itself; "
+                f"extract it"
+            )
     with refused(wrong):
-        return open_decoded(file, "netcdf4")
+        if directory is None:
+            return open_decoded(plain, "netcdf4")
+        with delete_on_failure(directory):
+            store = _Unpacked.open(plain)
+        delete_with(store, directory)
+        return open_decoded(store, None)
 
 
-def open_decoded(file: Any, engine: str, **options: Any) -> xr.Dataset:
+class _Unpacked(xr.backends.NetCDF4DataStore):
+    """The store of an unpacked file: each variable keeps it, unlike the dataset that is opened."""
+
+    __slots__ = ("__weakref__",)
+
+
+def open_decoded(file: Any, engine: str | None, **options: Any) -> xr.Dataset:
     """Open a file or store with dates; a time axis without a meaning is refused later.
 
     Args:
         file: Path, file or store.
-        engine: Engine of xarray.
+        engine: Engine of xarray; `None` for a store that is open.
         **options: Further arguments of `xarray.open_dataset`.
     """
     with warnings.catch_warnings():

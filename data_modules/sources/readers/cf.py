@@ -73,6 +73,7 @@ def open_cf(reading: Reading) -> xr.Dataset:
         dataset = open_zarr(files[0], "a Zarr store", key)
     else:
         dataset = open_netcdf(files, key, reading.repairs, config.dimensions.time or None)
+    refuse_swath(dataset, reading)
     dataset = name_dimensions(dataset, reading)
     if "time" not in dataset.dims and "valid_time" in dataset.coords:
         dataset = dataset.drop_vars("time", errors="ignore").rename(valid_time="time")
@@ -101,7 +102,6 @@ def name_dimensions(dataset: xr.Dataset, reading: Reading) -> xr.Dataset:
     Raises:
         UserError: The recipe names a dimension that does not exist.
     """
-    refuse_swath(dataset, reading)
     renamed: dict[Any, str] = {}
     for canonical, (standard, axis) in _AXES.items():
         name = getattr(reading.config.dimensions, canonical)

@@ -221,7 +221,7 @@ def _together(pieces: Sequence[xr.Dataset], reading: Reading) -> xr.Dataset:
             piece = piece.rename(level=f"level_of_{name}")
         piece = piece.assign_coords({axis: first[axis] for axis in ("latitude", "longitude")})
         out.append(piece)
-    joined = xr.merge(out, join="exact", compat="override", combine_attrs="drop")
+    joined = xr.merge(out, join="exact", compat="override", combine_attrs="override")
     notes = "; ".join(sorted(piece.attrs["time"] for piece in pieces))
     joined.attrs = {"repairs": list(dict.fromkeys(reading.repairs)), "time": notes}
     return joined

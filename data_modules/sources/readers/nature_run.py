@@ -98,13 +98,9 @@ def _open_one(where: Path, reading: Reading) -> _Segment:
 
 def _check_chunks(array: zarr.Array, folder: Path, reading: Reading) -> None:
     """Refuse a missing chunk where Zarr would silently read a number instead."""
-    packed = array.attrs.get("_FillValue")
-    missing = packed is not None and array.fill_value == packed
-    missing |= bool(
-        array.fill_value is not None
-        and np.issubdtype(array.dtype, np.floating)
-        and np.isnan(array.fill_value)
-    )
+    packed, fill = array.attrs.get("_FillValue"), array.fill_value
+    missing = np.isscalar(packed) and fill == packed
+    missing |= isinstance(fill, float | np.floating) and bool(np.isnan(fill))
     if missing or array.metadata.zarr_format != 3:
         return
     steps = array.shards or array.chunks

@@ -35,7 +35,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -47,7 +47,7 @@ from slams.normalisation import Normaliser
 from slams.observations.cells import Cells, equal_area_cells
 from slams.observations.operator import LinearOperator
 
-__all__ = ["DENSEST", "SuperobOperator", "Superobs", "average"]
+__all__ = ["DENSEST", "SuperobOperator", "Superobs", "average", "superob_variance"]
 
 # Points per occupied cell of the grid up to which a network is left as it is by default.
 DENSEST = 1.25
@@ -100,6 +100,18 @@ class SuperobOperator(LinearOperator):
         return moved
 
 
+def superob_variance(variance: Any, sd: Any, number: Any, correlation: float) -> Any:
+    """Return the error variance `R_s` of a mean; arrays or tensors of one shape.
+
+    Args:
+        variance: Mean of the error variances `s_i^2` of its reports.
+        sd: Mean of their standard deviations `s_i`.
+        number: Number `k` of reports, at least one.
+        correlation: Share `rho` of the error variance that they have in common.
+    """
+    return (1 - correlation) * variance / number + correlation * sd**2
+
+
 def average(
     observations: Observations, cells: Cells, correlation: float, state: Tensor
 ) -> Observations:
@@ -130,17 +142,14 @@ def average(
         wet = cells.sum((active & (observations.values > bound)).to(torch.int32)) > 0
         values = torch.where(wet, values.clamp(min=bound), bound)
     variance = observations.error_variance
-    alike = mean(variance) / divisor
-    common = mean(variance.sqrt()).square()
+    own = superob_variance(mean(variance), mean(variance.sqrt()), divisor, correlation)
     seen = number > 0
     return replace(
         observations,
         operator=SuperobOperator(observations.operator, cells),
         values=values.masked_fill(~seen, torch.nan),
         mask=seen,
-        error_variance=torch.where(
-            seen, (1 - correlation) * alike + correlation * common, cells.mean(variance)
-        ),
+        error_variance=torch.where(seen, own, cells.mean(variance)),
         count=number,
     )
 

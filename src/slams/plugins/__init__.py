@@ -5,6 +5,7 @@ a recipe names it as `module:Class`. See `slams.plugins.registry` for both.
 """
 
 from slams.plugins.guidance import GuidanceSpec  # slams.guidance
+from slams.plugins.imagery_sources import ImagerySourceSpec  # slams.imagery_sources
 from slams.plugins.methods import FirstGuessSpec, MethodSpec  # slams.first_guesses, slams.methods
 from slams.plugins.operators import OperatorSpec  # slams.operators
 from slams.plugins.samplers import SamplerSpec  # slams.samplers
@@ -14,6 +15,7 @@ from slams.plugins.station_sources import StationSourceSpec  # slams.station_sou
 __all__ = [
     "FirstGuessSpec",
     "GuidanceSpec",
+    "ImagerySourceSpec",
     "MethodSpec",
     "OperatorSpec",
     "SamplerSpec",

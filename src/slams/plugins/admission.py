@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from slams.errors import UserError
 from slams.plugins.guidance import GUIDANCE
+from slams.plugins.imagery_sources import IMAGERY_SOURCES
 from slams.plugins.methods import FIRST_GUESSES, METHODS
 from slams.plugins.operators import OPERATORS
 from slams.plugins.registry import Registry, import_reference
@@ -23,6 +24,7 @@ REGISTRIES: tuple[Registry, ...] = (
     OPERATORS,
     SOURCES,
     STATION_SOURCES,
+    IMAGERY_SOURCES,
 )
 
 

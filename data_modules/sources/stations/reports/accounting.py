@@ -1,4 +1,4 @@
-"""What a reader of station reports leaves out: one rule for all archives.
+"""What a reader of station reports or imagery leaves out: one rule for all archives.
 
 A report that cannot be used (its station is not in the list, it has no position or no time, it
 contradicts another one) is left out and counted, with the reason and an example. Above a share of
@@ -42,10 +42,13 @@ class Accounting:
         where: Name of the archive, for messages.
         key: Dotted key of the limit in the recipe, for messages.
         limit: Largest share that may be left out; 0 refuses the first bad report, 1 sets no limit.
+        what: What is counted, for messages.
     """
 
-    def __init__(self, where: str, key: str = "", limit: float = 0.0) -> None:
-        self.where, self.key, self.limit = where, key, limit
+    def __init__(
+        self, where: str, key: str = "", limit: float = 0.0, what: str = "reports"
+    ) -> None:
+        self.where, self.key, self.limit, self.what = where, key, limit, what
         self._found: dict[str, LeftOut] = {}
 
     @property
@@ -111,8 +114,8 @@ class Accounting:
             most = sorted(self.records, key=lambda one: -one.number)
             reasons = "; ".join(f"{one.why} {one.number} ({one.example})" for one in most)
             raise UserError(
-                f"{self.where}: {number} of {number + kept} reports ({share:.1%}) cannot be used, "
-                f"expected at most {self.limit:.1%} ({self.key}): {reasons}"
+                f"{self.where}: {number} of {number + kept} {self.what} ({share:.1%}) cannot be "
+                f"used, expected at most {self.limit:.1%} ({self.key}): {reasons}"
             )
 
 
@@ -124,16 +127,17 @@ def merge_left_out(parts: Sequence[Sequence[LeftOut]]) -> tuple[LeftOut, ...]:
     return whole.records
 
 
-def describe_left_out(records: Sequence[LeftOut], kept: int) -> str:
+def describe_left_out(records: Sequence[LeftOut], kept: int, what: str = "reports") -> str:
     """Return one line about what was left out, "" for nothing.
 
     Args:
         records: What was left out.
         kept: Number of reports that were not left out.
+        what: What is counted.
     """
     number = sum(one.number for one in records)
     if not number:
         return ""
     reasons = "; ".join(f"{one.why} {one.number} ({one.example})" for one in records)
     share = number / (number + kept)
-    return f"left out: {number} of {number + kept} reports ({share:.2%}): {reasons}"
+    return f"left out: {number} of {number + kept} {what} ({share:.2%}): {reasons}"

@@ -14,6 +14,7 @@ from slams.variables import UNITS
 __all__ = ["check_observations"]
 
 _STATIONS = "observations.stations"
+_SATELLITE = "observations.satellite"
 _ONE_OF_BOTH = "expected channels that are analysed; take it out of one of the two keys"
 
 
@@ -50,6 +51,10 @@ def check_observations(config: Config) -> None:
     _check_observed(config)
     if observations.stations.source.kind:
         _check_station_source(config)
+    if observations.satellite.source.kind:
+        _check_satellite_source(config)
+    elif "satellite" in observations.use:
+        _check_drawn_imagery(config)
 
 
 def _check_observed(config: Config) -> None:
@@ -95,6 +100,34 @@ def _only_condition(data: DataConfig, options: dict[str, object]) -> str:
 
 def _many(option: object) -> bool:
     return isinstance(option, Sequence) and not isinstance(option, str)
+
+
+def _check_satellite_source(config: Config) -> None:
+    """Refuse files of imagery that the recipe cannot use; nothing is read or imported."""
+    satellite, prefix = config.observations.satellite, f"{_SATELLITE}.source"
+    check_that(satellite.source.path, config, f"{prefix}.path", "the files of the imagery")
+    check_that(
+        config.observations.source == "store" or "satellite" not in config.observations.use,
+        config,
+        "observations.source",
+        f"'store', since {prefix}.kind is {satellite.source.kind}: images are prepared into the "
+        f"store",
+    )
+    for name, drawn in (("geometry", "slanted"), ("composite", "latest"), ("footprint_km", 0)):
+        why = f"{drawn!r}, since {prefix} brings its own images"
+        check_that(getattr(satellite, name) == drawn, config, f"{_SATELLITE}.{name}", why)
+
+
+def _check_drawn_imagery(config: Config) -> None:
+    """Refuse imagery that is to be drawn from a channel that the source lacks."""
+    name = config.observations.satellite.channel
+    for key, source in config.data.inputs:
+        if name in source.absent:
+            raise UserError(
+                f"key '{_SATELLITE}.source.kind': found none, but {name} is under {key}.absent, "
+                f"so that there is nothing to draw imagery from; name files of imagery, or leave "
+                f"satellite out of observations.use"
+            )
 
 
 def _check_station_source(config: Config) -> None:

@@ -11,3 +11,4 @@ from slams.config.schema.networks import *  # noqa: F403
 from slams.config.schema.observations import *  # noqa: F403
 from slams.config.schema.recipe import *  # noqa: F403
 from slams.config.schema.running import *  # noqa: F403
+from slams.config.schema.satellite import *  # noqa: F403

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slams.config.paths import PATH
+from slams.config.schema.satellite import SatelliteConfig
 from slams.plugins.keys import (
     DISTINCT,
     NOT_NEGATIVE,
@@ -29,8 +30,6 @@ __all__ = [
     "DegradationConfig",
     "InstrumentConfig",
     "ObservationsConfig",
-    "OrbitConfig",
-    "SatelliteConfig",
     "StationQualityConfig",
     "StationSourceConfig",
     "StationVariableConfig",
@@ -143,47 +142,6 @@ class StationsConfig:
     missing: float = key(0.0, SHARE)
     # Share of the stations that no method is given; they verify the analyses. 0 holds none out.
     held_out: float = key(0.0, SHARE)
-
-
-@dataclass
-class OrbitConfig:
-    """A satellite on a circular orbit whose ground track repeats."""
-
-    # Days after which the ground track repeats.
-    repeat_days: int = key(16, at_least(1))
-    # Revolutions in these days, without a common divisor with them; the altitude follows: 233 in
-    # 16 days is 705 km.
-    revolutions: int = key(233, at_least(1))
-    # Local mean time (hours) at which it crosses the equator northwards.
-    crossing_time: float = key(13.5, that(lambda v: 0 <= v < 24, "an hour in [0, 24)"))
-    # Width of the swath (km).
-    swath_km: float = key(2330.0, POSITIVE)
-    # Inclination (degrees); 0 takes the sun-synchronous one, which follows from the period.
-    inclination: float = key(
-        0.0, that(lambda v: 0 <= v < 180, "in [0, 180), 0 for the sun-synchronous one")
-    )
-
-
-@dataclass
-class SatelliteConfig:
-    """Satellite imagery of outgoing longwave radiation."""
-
-    # Channel of `data.channels` that the images show.
-    channel: str = "outgoing_longwave_radiation"
-    # Footprint in grid cells in each direction (block mean).
-    footprint: int = key(2, at_least(1))
-    # Share of the globe inside the moving swaths of `geometry: slanted`.
-    coverage: float = key(0.5, that(lambda v: 0 < v <= 1, "in (0, 1]"))
-    # Standard deviation of the observation error (W m-2), of one pass.
-    error: float = key(5.0, POSITIVE)
-    # `slanted`: bands whose width follows from `coverage`; `orbit`: the passes of `orbit`.
-    geometry: str = key("slanted", one_of("slanted", "orbit"))
-    orbit: OrbitConfig = field(default_factory=OrbitConfig)
-    # Diameter (km) of circular footprints about the centres of the blocks, weighted by the area
-    # shared with each grid cell; 0 takes the blocks themselves.
-    footprint_km: float = key(0.0, NOT_NEGATIVE)
-    # How several passes of a day are combined: `latest`, or their `mean`, with a smaller error.
-    composite: str = key("latest", one_of("latest", "mean"))
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""Readers of imagery, one module per layout."""
