@@ -215,6 +215,8 @@ def test_points_are_those_of_the_recipe(tiny_config: Config, tmp_path: Path) -> 
     config.observations.satellite.footprint = 2
     config.observations.satellite.coverage = 0.25
     assert observed_points(config, shape) == (72, 18)
+    config.observations.satellite.source.kind = "gridded_olr"
+    assert observed_points(config, replace(shape, image=150)) == (150, 150)
 
 
 def test_too_little_memory_is_refused_before_the_archive_is_read(

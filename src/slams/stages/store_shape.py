@@ -35,6 +35,7 @@ class StoreShape:
         rows: Latitudes.
         columns: Longitudes.
         stations: Stations with values in the store; `None` if there are none.
+        image: Cells of the imagery in the store; `None` if there is none.
     """
 
     steps: int
@@ -42,6 +43,7 @@ class StoreShape:
     rows: int
     columns: int
     stations: int | None = None
+    image: int | None = None
 
     @property
     def day(self) -> int:
@@ -61,7 +63,9 @@ def store_shape(config: Config) -> StoreShape | None:
         observed = _array_shape(store / "stations")
         rows, columns = grid
         stations = observed[1] if observed else None
-        return StoreShape(steps, len(data.channels) or channels, rows, columns, stations)
+        seen = _array_shape(store / "satellite")
+        image = math.prod(seen[1:]) if seen else None
+        return StoreShape(steps, len(data.channels) or channels, rows, columns, stations, image)
     rows, _, columns = data.inputs[0][1].grid.partition("x")
     if not (rows.isdigit() and columns.isdigit() and data.channels):
         return None
@@ -94,7 +98,11 @@ def observed_points(config: Config, shape: StoreShape) -> tuple[int, float]:
     if "satellite" in section.use:
         satellite = section.satellite
         own = (shape.rows // satellite.footprint) * (shape.columns // satellite.footprint)
-        add(own, 1, satellite.coverage if satellite.geometry == "slanted" else 1.0)
+        share = satellite.coverage if satellite.geometry == "slanted" else 1.0
+        if satellite.source.kind:
+            # Before it is prepared, a cell of an image for each of the model: as it is averaged.
+            own, share = shape.image or shape.rows * shape.columns, 1.0
+        add(own, 1, share)
     if "degraded" in section.use:
         degraded = section.degraded
         own = math.prod(

@@ -1,0 +1,150 @@
+"""A nature run observed by files: images in layouts of archives, and a table of reports.
+
+The files are made from the fields of the embedded sample with errors of their own, so that scores
+can be held against those of observations that are drawn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from data_modules.store.training_store import TrainingStore
+from slams.config.schema import (
+    AssimilationConfig,
+    BackgroundConfig,
+    Config,
+    DataConfig,
+    ObservationsConfig,
+    SatelliteConfig,
+    SatelliteSourceConfig,
+    SourceConfig,
+    SplitsConfig,
+    StationQualityConfig,
+    StationsConfig,
+    StationSourceConfig,
+    StationVariableConfig,
+    SuperobConfig,
+    TrackingConfig,
+)
+from slams.observations.image_cells import ImageCellOperator, ImageGrid
+from slams.observations.networks import airport_network
+from slams.observations.satellite import swath_mask
+from slams.observations.stations import StationOperator
+
+__all__ = ["ERROR", "OLR", "WARM", "from_files", "images_of", "study", "table_of"]
+
+OLR, WARM = "outgoing_longwave_radiation", "2m_temperature"
+CHANNELS = ["temperature@850", WARM, OLR]
+# Standard deviations of the errors of an image cell of the model's size (W m-2), and of a station.
+ERROR, WARM_ERROR = 5.0, 1.0
+COVERAGE, STATIONS = 0.5, 120
+
+
+def study(directory: Path, seed: int = 0) -> Config:
+    """Return a recipe on 24 x 48 cells whose observations are drawn."""
+    return Config(
+        experiment=f"images_{seed}",
+        seed=seed,
+        runs=str(directory / "runs"),
+        data=DataConfig(
+            store=str(directory / "store.zarr"),
+            source=SourceConfig(kind="nature_run", path="sample", grid="24x48"),
+            channels=list(CHANNELS),
+            period=["1982-03-01", "1983-03-31"],
+            splits=SplitsConfig(
+                train=["1982-03-01", "1983-02-28"], test=["1983-03-10", "1983-03-29"]
+            ),
+            test_cases=0,
+            lags=[1, 2],
+        ),
+        observations=ObservationsConfig(
+            stations=StationsConfig(
+                count=STATIONS, variables=[StationVariableConfig(WARM, WARM_ERROR)]
+            ),
+            satellite=SatelliteConfig(footprint=1, coverage=COVERAGE, error=ERROR),
+            superob=SuperobConfig(correlation=0.0),
+        ),
+        background=BackgroundConfig(lag=2),
+        assimilation=AssimilationConfig(methods=["optimal_interpolation"], members=8),
+        tracking=TrackingConfig(enabled=False),
+    )
+
+
+def images_of(
+    store: TrainingStore, latitude: np.ndarray, longitude: np.ndarray, seed: int
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Observe the store's OLR by the cells of an image, with errors and gaps.
+
+    What is seen are the cells of the image inside those of the model that drawn imagery sees on the
+    day. A cell of the model and the cells of the image that it holds know as much together: the
+    error of one of them is larger by the root of their number.
+
+    Returns:
+        Times, values `(N, y, x)` with gaps, rows in the order of `latitude`, and the error.
+    """
+    rows = np.argsort(-latitude)
+    spacing = 360 / len(longitude)
+    grid = ImageGrid.of_rows(
+        torch.from_numpy(latitude[rows]), torch.from_numpy(longitude), spacing
+    )
+    operator = ImageCellOperator(store.grid, store.channels, OLR, grid)
+    truth = torch.from_numpy(store.read(slice(None))).double()
+    error = ERROR * store.grid.spacing / spacing
+    noise = np.random.default_rng(seed).standard_normal((len(truth), len(operator)))
+    values = operator(truth).numpy() + error * noise
+    inside = store.grid.cell(operator.latitude, operator.longitude)
+    seen = swath_mask(*store.grid.points, torch.from_numpy(store.time), COVERAGE)[:, inside]
+    values = np.where(seen.numpy(), values, np.nan).reshape(len(truth), *grid.shape)
+    back = np.argsort(rows)
+    return store.time.astype("datetime64[D]").astype("datetime64[ns]"), values[:, back], error
+
+
+def table_of(store: TrainingStore, seed: int) -> pd.DataFrame:
+    """Return reports of 2 m temperature at the stations of the recipe, with errors."""
+    network = airport_network(STATIONS, 0)
+    operator = StationOperator(
+        store.grid, store.channels, WARM, network.latitude, network.longitude
+    )
+    truth = torch.from_numpy(store.read(slice(None))).double()
+    noise = np.random.default_rng(seed).standard_normal((len(truth), len(network.id)))
+    values = operator(truth).numpy() + WARM_ERROR * noise
+    days = store.time.astype("datetime64[D]").astype("datetime64[ns]")
+    shape = values.shape
+    return pd.DataFrame(
+        {
+            "time": np.repeat(days + np.timedelta64(12, "h"), shape[1]),
+            "latitude": np.tile(network.latitude.numpy(), shape[0]),
+            "longitude": np.tile(network.longitude.numpy(), shape[0]),
+            "station_id": np.tile(network.id, shape[0]),
+            "variable": WARM,
+            "value": values.reshape(-1),
+        }
+    )
+
+
+def from_files(config: Config, directory: Path, image: Path, error: float, table: Path) -> Config:
+    """Return the recipe with files of images and reports in place of drawn observations."""
+    directory.mkdir()
+    observations = replace(
+        config.observations,
+        source="store",
+        stations=StationsConfig(
+            source=StationSourceConfig(
+                kind="reports",
+                path=str(table),
+                quarters=1,
+                qc=StationQualityConfig(step=0.0, buddy_km=0.0),
+            ),
+            variables=config.observations.stations.variables,
+        ),
+        satellite=SatelliteConfig(
+            error=error, source=SatelliteSourceConfig(kind="gridded_olr", path=str(image))
+        ),
+    )
+    data = replace(config.data, store=str(directory / "store.zarr"))
+    return replace(config, runs=str(directory / "runs"), data=data, observations=observations)
