@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+import xarray as xr
 
 from data_modules.store.training_store import TrainingStore
 from slams.config.schema import (
@@ -41,19 +42,27 @@ __all__ = ["ERROR", "OLR", "WARM", "from_files", "images_of", "study", "table_of
 OLR, WARM = "outgoing_longwave_radiation", "2m_temperature"
 CHANNELS = ["temperature@850", WARM, OLR]
 # Standard deviations of the errors of an image cell of the model's size (W m-2), and of a station.
-ERROR, WARM_ERROR = 5.0, 1.0
+ERROR, WARM_ERROR = 2.5, 1.0
 COVERAGE, STATIONS = 0.5, 120
+# Days at the end of the store that files are written for.
+_DAYS = 30
 
 
 def study(directory: Path, seed: int = 0) -> Config:
-    """Return a recipe on 24 x 48 cells whose observations are drawn."""
+    """Return a recipe whose observations are drawn, on cells of 7.5 degrees.
+
+    Rows lie on the poles, so that each cell holds three by three cells of NOAA's 2.5 degrees.
+    """
+    grid = directory / "grid.nc"
+    axes = {"latitude": np.linspace(90, -90, 25), "longitude": 7.5 * np.arange(48)}
+    xr.Dataset(coords=axes).to_netcdf(grid)
     return Config(
         experiment=f"images_{seed}",
         seed=seed,
         runs=str(directory / "runs"),
         data=DataConfig(
             store=str(directory / "store.zarr"),
-            source=SourceConfig(kind="nature_run", path="sample", grid="24x48"),
+            source=SourceConfig(kind="nature_run", path="sample", grid=str(grid)),
             channels=list(CHANNELS),
             period=["1982-03-01", "1983-03-31"],
             splits=SplitsConfig(
@@ -80,9 +89,9 @@ def images_of(
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Observe the store's OLR by the cells of an image, with errors and gaps.
 
-    What is seen are the cells of the image inside those of the model that drawn imagery sees on the
-    day. A cell of the model and the cells of the image that it holds know as much together: the
-    error of one of them is larger by the root of their number.
+    What is seen are the cells of the image inside those of the model that drawn imagery sees on
+    the day. A cell of the model and the cells of the image that it holds know as much together:
+    the error of one of them is larger by the root of their number.
 
     Returns:
         Times, values `(N, y, x)` with gaps, rows in the order of `latitude`, and the error.
@@ -93,15 +102,15 @@ def images_of(
         torch.from_numpy(latitude[rows]), torch.from_numpy(longitude), spacing
     )
     operator = ImageCellOperator(store.grid, store.channels, OLR, grid)
-    truth = torch.from_numpy(store.read(slice(None))).double()
+    truth, time = _days(store)
     error = ERROR * store.grid.spacing / spacing
     noise = np.random.default_rng(seed).standard_normal((len(truth), len(operator)))
     values = operator(truth).numpy() + error * noise
     inside = store.grid.cell(operator.latitude, operator.longitude)
-    seen = swath_mask(*store.grid.points, torch.from_numpy(store.time), COVERAGE)[:, inside]
+    seen = swath_mask(*store.grid.points, torch.from_numpy(time), COVERAGE)[:, inside]
     values = np.where(seen.numpy(), values, np.nan).reshape(len(truth), *grid.shape)
     back = np.argsort(rows)
-    return store.time.astype("datetime64[D]").astype("datetime64[ns]"), values[:, back], error
+    return time.astype("datetime64[D]").astype("datetime64[ns]"), values[:, back], error
 
 
 def table_of(store: TrainingStore, seed: int) -> pd.DataFrame:
@@ -110,10 +119,10 @@ def table_of(store: TrainingStore, seed: int) -> pd.DataFrame:
     operator = StationOperator(
         store.grid, store.channels, WARM, network.latitude, network.longitude
     )
-    truth = torch.from_numpy(store.read(slice(None))).double()
+    truth, time = _days(store)
     noise = np.random.default_rng(seed).standard_normal((len(truth), len(network.id)))
     values = operator(truth).numpy() + WARM_ERROR * noise
-    days = store.time.astype("datetime64[D]").astype("datetime64[ns]")
+    days = time.astype("datetime64[D]").astype("datetime64[ns]")
     shape = values.shape
     return pd.DataFrame(
         {
@@ -148,3 +157,9 @@ def from_files(config: Config, directory: Path, image: Path, error: float, table
     )
     data = replace(config.data, store=str(directory / "store.zarr"))
     return replace(config, runs=str(directory / "runs"), data=data, observations=observations)
+
+
+def _days(store: TrainingStore) -> tuple[torch.Tensor, np.ndarray]:
+    """Return fields and time of the last days of a store, which the test days are among."""
+    last = slice(len(store.time) - _DAYS, None)
+    return torch.from_numpy(store.read(last)).double(), store.time[last]
