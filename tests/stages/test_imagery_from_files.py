@@ -47,7 +47,7 @@ def drawn(tmp_path_factory) -> tuple[Config, pd.Series]:
     return config, rmse(config)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", ["noaa", pytest.param("ceres", marks=pytest.mark.slow)])
 def test_scores_are_those_of_drawn_observations(tmp_path: Path, drawn, layout: str) -> None:
     config, expected = drawn
     store = TrainingStore.open(config.data.store)

@@ -16,7 +16,14 @@ from slams.fields import FieldSpec
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 EXTENDING = ("ncep_window_recentred", "metar_january_2020_cycle", "vienna_2015_cycle")
-RECIPES = ("ncep_window", "metar_january_2020", "vienna_2015", *EXTENDING)
+RECIPES = (
+    "ncep_window",
+    "metar_january_2020",
+    "vienna_2015",
+    "arm_sgp_1997",
+    "imagery_from_files",
+    *EXTENDING,
+)
 STATIONS = "observations.stations.source"
 
 
@@ -24,6 +31,7 @@ def paths(config: Config) -> list[str]:
     """List every file or directory that a recipe reads its data from."""
     stations = config.observations.stations
     named = [stations.file, stations.source.path, stations.source.station_list]
+    named.append(config.observations.satellite.source.path)
     for _, source in config.data.inputs:
         named += [source.path, *source.files]
     return [path for path in named if path]
@@ -86,6 +94,13 @@ def test_the_real_window(shared_data: Path) -> None:
         (
             "vienna_2015",
             {"path": "AUM00011035-data.txt.gz", "station_list": "igra2-station-list.txt"},
+            1,
+        ),
+        (
+            "arm_sgp_1997",
+            {
+                "path": "sgp3hIOPsndgBasedV2.0_ConstrVarAnaX1.c1.19970618.000000.cdf",
+            },
             1,
         ),
     ],
