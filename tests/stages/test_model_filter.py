@@ -268,6 +268,25 @@ def test_observed_channels_that_the_filter_does_not_know_are_refused(
     assert found["stations/total_precipitation_24hr"]["given"] == 5
 
 
+def test_what_neither_knows_does_not_reach_the_filter(
+    model: Model, observed: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The filter's store has precipitation, but no one observed it in training."""
+
+    def of_day(day: date) -> list[Any]:
+        reports, picture = observed(day)
+        rain = reports.iloc[:5].assign(
+            variable="total_precipitation_24hr", level=np.nan, value=30.0
+        )
+        return [pd.concat([reports, rain]), picture]
+
+    cases = backgrounds(model, monkeypatch)
+    for source in (observed, of_day):
+        list(model.cycle(START, source, 2, **QUICK))
+    assert torch.equal(cases[1].background.mean, cases[3].background.mean)
+    assert not torch.equal(cases[1].background.mean, cases[0].background.mean)
+
+
 def test_inputs_and_the_card_tell_of_the_filter(filtered: Filtered, model: Model) -> None:
     assert model.inputs.filter_observes == ("temperature@850", "outgoing_longwave_radiation")
     assert "forecasts of a learned filter, which observes temperature@850" in str(model.inputs)

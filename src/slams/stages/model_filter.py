@@ -124,12 +124,11 @@ class FilteredCycle:
         return state[index].cpu().numpy()
 
     def _observe(self, reports: list[Reports], day: int) -> tuple[Observations, ...]:
-        """Return the observations of a day that the filter knows, on its own channels."""
+        """Return the observations of a day on the channels of the filter."""
         data = self._opened.data
         given = observe_day(data, self._opened.config.observations, reports, day)
         shape = (len(data.channels), *data.grid.shape)
         analysed = {spec.name for spec in self._model.inputs.channels}
-        found = []
         for one in given.observations:
             reached = {data.channels[i].name for i in observed_channels([one.operator], shape)}
             strange = reached - set(self._opened.observed)
@@ -139,10 +138,8 @@ class FilteredCycle:
                     f"{self._model.path} was trained with observations of "
                     f"{', '.join(self._opened.observed)} alone; leave the others out"
                 )
-            # What the model does not analyse either is counted there as not a channel of it.
-            if not strange:
-                found.append(one)
-        return tuple(found)
+        # What no one observed in training does not enter the network.
+        return tuple(given.observations)
 
 
 def _plain(tensor: Tensor) -> Tensor:
