@@ -1,6 +1,8 @@
 """Figure of a column whose analysis is judged by observations alone: O-B and O-A by quantity.
 
-python docs/column.py runs/arm_sgp_1997/assimilation docs/figures/arm_sgp_1997.png
+    python docs/column.py runs/arm_sgp_1997/assimilation docs/figures/arm_sgp_1997.png
+
+draws it from the table of a run; nothing is computed again.
 """
 
 from __future__ import annotations
@@ -16,9 +18,9 @@ from slams.report.drawing import FIGURES as LOOK
 
 METHOD = "optimal_interpolation"
 SURFACE = {
-    "2m_temperature": "2 m temperature (K)",
-    "total_precipitation_24hr": "precipitation\nlog(1 + mm day$^{-1}$)",
-    "outgoing_longwave_radiation": "OLR (W m$^{-2}$)",
+    "2m_temperature": "2 m\n(K)",
+    "total_precipitation_24hr": "rain\nlog(1 + mm/day)",
+    "outgoing_longwave_radiation": "OLR\n(W m$^{-2}$)",
 }
 COLOURS = {"o_minus_b": "tab:grey", "o_minus_a": "tab:blue"}
 LABELS = {"o_minus_b": "O-B", "o_minus_a": "O-A"}
