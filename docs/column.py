@@ -56,8 +56,8 @@ def column(table: pd.DataFrame) -> Figure:
             row = values.loc[name]
             axes.errorbar(x, row[f"{what}_mean"], yerr=row[f"{what}_sd"], fmt="o", color=colour)
         axes.axhline(0, color="black", linewidth=0.6)
-        axes.set(title=label, xlim=(-0.5, 1.5), xticks=(0, 1), xticklabels=LABELS.values())
-        axes.title.set_fontsize(8)
+        axes.set_title(label, fontsize=8)
+        axes.set(xlim=(-0.5, 1.5), xticks=(0, 1), xticklabels=LABELS.values())
     return figure
 
 
