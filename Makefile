@@ -24,7 +24,7 @@ DEMO := experiments/demo.yaml
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-slow test-gpu test-faults test-e2e test-slurm lint format prepare train-vae \
+.PHONY: help install demo test test-slow test-gpu test-faults test-headers test-e2e test-slurm lint format prepare train-vae \
 	train-score train-filter filter assimilate ablate compare report bench mlflow-ui simulate docs clean \
 	slurm-submit slurm-sweep slurm-show
 
@@ -67,9 +67,13 @@ test-gpu: install ## Hold training and analyses on a GPU against the CPU's (minu
 test-slow: install ## Run the slow tests: training, several processes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
 
-test-faults: install ## Kill commands and damage files, and compare what they end with (an hour)
+test-faults: install ## Kill commands, damage files, change headers, and compare how they end (an hour)
 	$(BIN)/python -m tests.faults.kills $(ARGS)
 	$(BIN)/python -m tests.faults.mutations
+	$(BIN)/python -m tests.faults.headers
+
+test-headers: install ## Read 500 files with random headers, ARGS="--seed 7 --count 100" for others (3 minutes)
+	$(BIN)/python -m tests.faults.headers $(ARGS)
 
 test-slurm: install ## Stop, crash and requeue runs on a SLURM cluster of our own (Debian, root)
 	@OMP_NUM_THREADS=1 tests/slurm_cluster/run.sh $(BIN)/python

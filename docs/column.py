@@ -1,6 +1,6 @@
 """Figure of a column whose analysis is judged by observations alone: O-B and O-A by quantity.
 
-    python docs/column.py runs/arm_sgp_1997/assimilation docs/figures/arm_sgp_1997.png
+    python docs/column.py runs/arm_summer_1997/assimilation docs/figures/arm_summer_1997.png
 
 draws it from the table of a run; nothing is computed again.
 """

@@ -9,7 +9,7 @@ import xarray as xr
 
 from data_modules.sources.canonical.form import VALID_RANGE, level_dimension
 from data_modules.store.training_store import iso_date
-from slams.errors import UserError
+from slams.errors import UserError, first_line
 from slams.fields import FieldSpec
 from slams.normalisation import TRANSFORMS
 from slams.variables import NEVER_NEGATIVE
@@ -45,7 +45,7 @@ def read_block(
             first, last = (iso_date(source["time"].values[i]) for i in (start, stop - 1))
             raise UserError(
                 f"source {where}: {variable} between {first} and {last} cannot be read, the file "
-                f"is truncated or corrupt ({type(error).__name__}: {error})"
+                f"is truncated or corrupt ({type(error).__name__}: {first_line(error)})"
             ) from error
         for index, spec in enumerate(channels):
             if spec.variable != variable or spec.name in absent:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data_modules.preparation.gaps import describe_gaps
 from data_modules.preparation.merging import Part, open_parts
+from data_modules.preparation.seasons import check_seasons
 from data_modules.store.periods import Period, split_periods
 from data_modules.store.training_store import TrainingStore, iso_date
 from slams.config.schema import DataConfig
@@ -17,9 +19,6 @@ from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
 
 __all__ = ["Plan", "plan"]
-
-# Number of gaps of a time axis that are listed individually.
-_GAPS_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ class Plan:
         size = len(self.time) * len(self.channels) * self.grid.shape[0] * self.grid.shape[1] * 4
         lines = [
             f"{len(self.time)} steps from {iso_date(self.time[0])} to {iso_date(self.time[-1])}"
-            f"{_gaps(self.time)}",
+            f"{describe_gaps(self.time)}",
             *self.describe_periods(),
             f"{len(self.channels)} channels: {', '.join(c.name for c in self.channels)}",
             f"grid {self.grid.shape[0]} x {self.grid.shape[1]}"
@@ -140,6 +139,7 @@ def plan(data: DataConfig) -> Plan:
     else:
         _check_periods(periods, time)
         train = _training_period(data, periods)
+        check_seasons(time[train.contains(time)], data.harmonics)
     if data.splits.reserved:
         periods["reserved"] = Period.of("reserved", data.splits.reserved)
     return Plan(parts, channels, grid, time, train, statistics, tuple(periods.values()))
@@ -168,20 +168,8 @@ def _check_periods(periods: Mapping[str, Period], time: np.ndarray) -> None:
             if not piece.contains(time).any():
                 raise UserError(
                     f"data.splits.{name}: the source has no data from {piece}; it has "
-                    f"{iso_date(time[0])} to {iso_date(time[-1])}{_gaps(time)}"
+                    f"{iso_date(time[0])} to {iso_date(time[-1])}{describe_gaps(time)}"
                 )
-
-
-def _gaps(time: np.ndarray) -> str:
-    """Describe the days missing between the first and the last: ", without ..." or ""."""
-    behind = np.flatnonzero(np.diff(time) > 1.5)
-    if not len(behind):
-        return ""
-    named = [
-        f"{iso_date(time[i] + 1)} to {iso_date(time[i + 1] - 1)}" for i in behind[:_GAPS_NAMED]
-    ]
-    left = len(behind) - len(named)
-    return f", without {', '.join(named)}" + (f" and {left} more gaps" if left else "")
 
 
 def _training_period(data: DataConfig, periods: Mapping[str, Period]) -> Period:

@@ -22,6 +22,7 @@ import numpy as np
 from data_modules.preparation.block_task import BlockWork
 from data_modules.preparation.existing import check_replaceable, keep, old_path, take_place
 from data_modules.preparation.extension import check_extension
+from data_modules.preparation.gaps import missing_days
 from data_modules.preparation.imagery import describe_imagery
 from data_modules.preparation.job import Job
 from data_modules.preparation.memory_budget import (
@@ -35,6 +36,7 @@ from data_modules.preparation.observations import draw_observations
 from data_modules.preparation.plan import Plan, plan
 from data_modules.preparation.schedulers import Executor, in_order, scheduler
 from data_modules.preparation.statistics import TrainingDays, statistics
+from data_modules.preparation.survey import survey
 from data_modules.preparation.unfinished import begin, check_ours, is_finished, tidy
 from data_modules.store.checks import put_attributes
 from data_modules.store.manifest import read_records, write_manifest
@@ -75,7 +77,8 @@ def describe(data: DataConfig, observations: ObservationsConfig) -> str:
         UserError: The recipe cannot be prepared.
     """
     work = plan(data)
-    lines = [work.describe(), _budget(data, work).text, report_memory(observations)]
+    lines = [work.describe(), *survey(work.parts)]
+    lines += [_budget(data, work).text, report_memory(observations)]
     satellite = observations.satellite
     if "satellite" in observations.use and satellite.source.kind:
         lines.append(describe_imagery(satellite, work.grid, work.time))
@@ -118,6 +121,7 @@ def prepare(
     for beside in (partial, old_path(path)):
         check_ours(beside)
     work = plan(data)
+    survey(work.parts)
     # Checked before anything is changed, so that finished files of an earlier attempt are kept.
     found = _budget(data, work)
     made = directories.make(path.parent)
@@ -221,6 +225,9 @@ def _write(job: Job, work: Plan, old: TrainingStore | None, found: Budget) -> No
     reserved = reserved_days(job.data.splits, old)
     if reserved:
         attributes["reserved_days"] = reserved
+    without = missing_days(work.time)
+    if without:
+        attributes["missing_days"] = without
     cleared = sum(record.cleared for record in records.values())
     if cleared:
         attributes["negative_values_set_to_zero"] = cleared

@@ -42,6 +42,9 @@ class _Reader:
         return read(Reading(config, tuple(channels), key, period))
 
 
+ANEMOI = SourceSpec(
+    "anemoi", _Reader("anemoi"), "a dataset of anemoi-datasets (Zarr) or its address"
+)
 ARCO_ERA5 = SourceSpec(
     "arco_era5", _Reader("arco_era5"), "an ARCO-ERA5 store (Zarr) or its address"
 )
@@ -58,6 +61,12 @@ CPC_GAUGE = SourceSpec(
     takes_files=True,
     # There are no gauges over the ocean.
     gaps=("total_precipitation_24hr",),
+)
+ERA5_CDS = SourceSpec(
+    "era5_cds",
+    _Reader("era5_cds"),
+    "NetCDF or GRIB files of ERA5 from the Climate Data Store",
+    takes_files=True,
 )
 NATURE_RUN = SourceSpec(
     "nature_run",

@@ -232,6 +232,21 @@ class LatentStore(Dataset[int]):
     def __len__(self) -> int:
         return self.latents.shape[0] * self._places
 
+    def departure_sd(self, windows: int = 512) -> Tensor:
+        """Return the standard deviation of latents about encoded backgrounds of the usual age.
+
+        Args:
+            windows: Most windows that are looked at, evenly spaced.
+
+        Returns:
+            `(K,)`, above 0.
+        """
+        usual = torch.arange(len(self.latents)) if self._age is None else self._age.eq(1).nonzero()
+        usual = usual.flatten()
+        some = usual[torch.linspace(0, len(usual) - 1, windows).long().unique()]
+        departures = self.latents[some] - self.background[some]
+        return departures.square().mean(dim=(0, 1, 3, 4)).sqrt().clamp(min=1e-3)
+
     def __getitem__(self, index: int) -> LatentBatch:
         return self.__getitems__([index])
 

@@ -39,7 +39,7 @@ def slams(command):
 # %%
 sample = xr.open_zarr(sample_path(), consolidated=False)
 sample = sample.sel(
-    time=slice("1982-01-01", "1982-12-31"), level=[850, 500]
+    time=slice("1981-10-01", "1982-12-31"), level=[850, 500]
 ).load()
 sample = sample.coarsen(latitude=4, longitude=4).mean()
 
@@ -94,10 +94,10 @@ data:
     - 2m_temperature
     - total_precipitation_24hr
     - outgoing_longwave_radiation
-  period: [1982-01-02, 1982-12-31]
+  period: [1981-10-02, 1982-12-31]
   harmonics: 1
   splits:
-    train: [1982-01-02, 1982-09-30]
+    train: [1981-10-02, 1982-09-30]
     validation: [1982-10-08, 1982-11-08]
     test: [1982-11-16, 1982-12-31]
   test_cases: 6

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
-__all__ = ["UserError", "install_extra", "nearest"]
+__all__ = ["UserError", "first_line", "install_extra", "nearest"]
 
 
 class UserError(ValueError):
@@ -15,6 +15,11 @@ class UserError(ValueError):
     where it is not obvious, what to do. The command line prints it without a traceback and
     exits with code 2; any other exception that reaches the user is a defect of the program.
     """
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of a library's exception, for a sentence that quotes it."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def install_extra(name: str) -> str:

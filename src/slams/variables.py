@@ -15,6 +15,7 @@ __all__ = [
     "NEVER_NEGATIVE",
     "ON_LEVELS",
     "OTHER_NAMES",
+    "PLAUSIBLE_MEANS",
     "SHORT_NAMES",
     "STANDARD_NAMES",
     "TRANSFORM_OF",
@@ -36,6 +37,19 @@ UNITS = {
     "total_precipitation_24hr": "mm day-1",
     "outgoing_longwave_radiation": "W m-2",
     "surface_pressure": "Pa",
+}
+
+# Range of the mean over the globe, or over the part with data, of days of any season and at any
+# level, in these units: a mean outside of it is not of this variable in these units and sign.
+PLAUSIBLE_MEANS = {
+    "temperature": (170.0, 320.0),
+    "u_component_of_wind": (-60.0, 80.0),
+    "v_component_of_wind": (-20.0, 20.0),
+    "specific_humidity": (0.0, 0.03),
+    "2m_temperature": (200.0, 320.0),
+    "total_precipitation_24hr": (0.05, 30.0),
+    "outgoing_longwave_radiation": (100.0, 350.0),
+    "surface_pressure": (5e4, 1.1e5),
 }
 
 # CF standard names of the same variables.

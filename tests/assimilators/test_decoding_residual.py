@@ -135,6 +135,45 @@ def test_members_are_the_posterior_of_decoded_fields_and_residual(
     assert float((narrow / left[:10].sqrt()).mean()) == pytest.approx(1, abs=0.06)
 
 
+def test_what_decoding_loses_of_the_background_is_given_back(problem, space) -> None:
+    """The truth has the background's whole residual: members are the posterior about all of it."""
+    past = problem.archive(problem.draw_exact(DAYS, 5))
+    batch = problem.batch(1)
+    mean, covariance = problem.posterior(batch)
+    sd = covariance.diagonal().sqrt().reshape(mean.shape)
+    found = {}
+    for given in (True, False):
+        settings = replace(SETTINGS, of_background=given)
+        method = diffusion(problem, space, past, settings)
+        members = problem.normalised(method.analyse(batch, 600).members, batch).double()
+        found[given] = float(((members.mean(dim=0) - mean) / sd).square().mean().sqrt())
+        if given:
+            share, informed = method._fits.lost.share, method
+            ratio = (members.std(dim=0) / sd).square().mean().sqrt()
+            assert float(ratio) == pytest.approx(1, abs=0.03)
+    torch.testing.assert_close(share, torch.ones(2), rtol=0, atol=0.03)
+    assert found[True] < 0.08
+    assert found[False] > 0.3
+    # A climatology, which is not passed to the denoiser either, gives nothing back.
+    blind = replace(batch, background=replace(batch.background, kind="climatology"))
+    plain, other = (m.analyse(blind, 3).members for m in (method, informed))
+    torch.testing.assert_close(other, plain)
+
+
+@pytest.mark.parametrize("kept", [0.4, 0.0])
+def test_the_share_of_the_background_is_that_of_the_archive(
+    problem, space, batch, kept: float
+) -> None:
+    past = problem.archive(problem.draw_exact(DAYS, 5))
+    rest = past.background - decoded(space, past.background)
+    fields = past.fields - (1 - kept) * rest
+    method = diffusion(
+        problem, space, replace(past, fields=fields), replace(SETTINGS, of_background=True), 2
+    )
+    method.analyse(replace(batch, observations=()), 2)
+    torch.testing.assert_close(method._fits.lost.share, torch.full((2,), kept), rtol=0, atol=0.03)
+
+
 def test_decoded_members_alone_are_not_the_posterior(problem, batch, members) -> None:
     mean, covariance = problem.posterior(batch)
     sd = covariance.diagonal().sqrt().reshape(mean.shape)
@@ -184,16 +223,22 @@ def test_a_silent_report_leaves_the_truncated_posterior(problem, space, archive)
     assert float(((wrong - mean) / sd).abs().max()) > 0.3
 
 
-def test_latent_3dvar_has_the_posterior_of_one_observation(problem, space, archive) -> None:
+@pytest.mark.parametrize("whole", [False, True], ids=["decoded", "whole background"])
+def test_latent_3dvar_has_the_posterior_of_one_observation(
+    problem, space, archive, whole: bool
+) -> None:
     """Of several it neglects how their decoding errors are related."""
-    batch = with_decoded_background(problem.batch(1), space)
+    batch, past = problem.batch(1), problem.archive(problem.draw_exact(DAYS, 5))
+    if not whole:
+        batch, past = with_decoded_background(batch, space), archive
+    residual = replace(SETTINGS, of_background=whole)
     keep = torch.zeros_like(batch.observations[0].mask)
     keep[..., 3] = True
     batch = masked(batch, 0, keep)
     batch = masked(batch, 1, torch.zeros_like(batch.observations[1].mask))
     settings = {"localisation": math.inf, "archive_size": DAYS, "space": space}
-    method = Latent3DVar(problem.normaliser, problem.grid, 3, residual=SETTINGS, **settings)
-    method.fit(archive)
+    method = Latent3DVar(problem.normaliser, problem.grid, 3, residual=residual, **settings)
+    method.fit(past)
     found = problem.normalised(method.analyse(batch, 600).members, batch).double()
     mean, covariance = problem.posterior(batch)
     sd = covariance.diagonal().sqrt().reshape(problem.shape)
@@ -305,6 +350,20 @@ def test_calibrated_members_are_refused(problem, space) -> None:
             guidance=GuidanceSettings(calibrated=True),
             sampler=SamplerSettings(),
             residual=SETTINGS,
+        )
+
+
+def test_encoded_observations_know_nothing_of_the_background(problem, space) -> None:
+    with pytest.raises(UserError, match=r"residual.of_background: found true beside .*latent"):
+        LatentDiffusion(
+            problem.normaliser,
+            problem.grid,
+            3,
+            space=space,
+            denoiser=ExactDenoiser(problem, space),
+            guidance=GuidanceSettings(likelihood="latent"),
+            sampler=SamplerSettings(),
+            residual=replace(SETTINGS, of_background=True),
         )
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from slams.assimilators.background_residual import BackgroundResidual
 from slams.assimilators.base import Archive
 from slams.assimilators.denoising_archive import DenoisingArchive
 from slams.assimilators.field_text import describe_fields
@@ -108,6 +109,27 @@ def test_whatever_changes_the_result_denoises_again(
     again = archive_of(problem, archive, MemoryTensors(), **settings)
     fresh = again.errors(other, seen, what != "condition")
     assert all(torch.equal(a.latent, b.latent) for a, b in zip(found, fresh, strict=True))
+
+
+def test_another_offset_of_the_decoder_is_observed_again(
+    problem: LinearGaussian, kept: MemoryTensors
+) -> None:
+    """The errors in latent space stay; those at observed points, and the decoder's, do not."""
+    archive, seen = problem.archive(problem.draw(60, seed=3)), operators(problem)
+    days, network = archive_of(problem, archive, kept), denoiser(0.5)
+    lost = BackgroundResidual(days.space, problem.grid, 40)
+    drawn = torch.randn(archive.background.shape, generator=torch.Generator().manual_seed(1))
+    found = []
+    for share in (None, 0.0, 1.0):
+        lost.share = None if share is None else torch.full((2,), share)
+        lost.of_days = lambda _, at: lost.share[:, None, None] * drawn[at]  # type: ignore[method-assign]
+        given = None if share is None else lost
+        errors = days.errors(network, seen, True, lost=given)
+        found.append((errors[0].observed, days.decoder_variance(seen, given)))
+    assert network.backbone.calls == 4
+    for plain, none, other in zip(*found, strict=True):
+        torch.testing.assert_close(none, plain)
+        assert not torch.allclose(other, none, atol=0.1)
 
 
 def test_another_process_neither_denoises_nor_decodes(

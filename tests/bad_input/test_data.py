@@ -194,7 +194,7 @@ def test_only_a_training_store_is_overwritten(
         (["data.source.path=recipe.yaml"], "recipe.yaml cannot be opened as Zarr"),
         (["data.source.grid=recipe.yaml"], "recipe.yaml has no latitude and longitude"),
         (["data.source.grid=3by4"], "expected `native`"),
-        (["data.harmonics=40"], "data.harmonics: 40 annual harmonics cannot be fitted"),
+        (["data.harmonics=40"], "data.harmonics, 40 annual harmonics, would be wrong"),
         (
             ["data.statistics_from=store.zarr", "data.source.grid=6x12"],
             "store.zarr has a grid of (12, 24), the store to prepare one of (6, 12)",

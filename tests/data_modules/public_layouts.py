@@ -18,6 +18,7 @@ __all__ = [
     "arco_era5",
     "chaosbench",
     "cpc_gauge",
+    "era5_cds",
     "fields",
     "moving_air",
     "noaa_olr",
@@ -410,3 +411,48 @@ def cpc_gauge(
         part.to_netcdf(folder / f"precip.{year}.nc", encoding=encoding)
         parts.append(part)
     return xr.concat(parts, dim="time")
+
+
+def era5_cds(folder: Path, days: int = 2, rows: int = 7, columns: int = 12) -> xr.Dataset:
+    """Write hourly ERA5 as today's Climate Data Store delivers it, a file per kind of field.
+
+    Layout: https://confluence.ecmwf.int/display/CKB/GRIB+to+netCDF+conversion+on+new+CDS+and+ADS+systems
+
+    Returns:
+        All variables, hourly, to 00 UTC of the day after the last.
+    """
+    latitude, longitude = poles_grid(rows, columns)
+    hours = np.arange(24 * days + 1)
+    plane = ("valid_time", "latitude", "longitude")
+    unknown = {"standard_name": "unknown"}
+
+    def surface(mean: float, seed: int, factor: float, units: str, kind: str):
+        values = np.maximum(fields(hours, latitude, longitude, mean, seed), 0) * np.float32(factor)
+        return plane, values, {"units": units, "GRIB_stepType": kind, **unknown}
+
+    air = np.stack([fields(hours, latitude, longitude, 230 + k, k) for k in range(2)], axis=1)
+    whole = xr.Dataset(
+        {
+            "t": (
+                ("valid_time", "pressure_level", *plane[1:]),
+                air,
+                {"units": "K", "GRIB_stepType": "instant", "standard_name": "air_temperature"},
+            ),
+            "t2m": surface(270, 91, 1.0, "K", "instant"),
+            "tp": surface(-18, 94, 1e-4, "m", "accum"),
+            "ttr": surface(220, 95, -3600.0, "J m**-2", "accum"),
+        },
+        coords={
+            "valid_time": np.datetime64("2024-03-01", "ns") + hours * _HOUR,
+            "pressure_level": ("pressure_level", [850.0, 500.0], {"units": "hPa"}),
+            "latitude": ("latitude", latitude, {"units": "degrees_north"}),
+            "longitude": ("longitude", longitude, {"units": "degrees_east"}),
+            "number": 0,
+            "expver": ("valid_time", np.full(len(hours), "0001")),
+        },
+    )
+    whole["ttr"].attrs["standard_name"] = "toa_outgoing_longwave_flux"
+    for name, own in (("pl", ["t"]), ("instant", ["t2m"]), ("accum", ["tp", "ttr"])):
+        part = whole[own]
+        part.to_netcdf(folder / f"era5_{name}.nc")
+    return whole

@@ -193,10 +193,11 @@ def test_batch_is_normalised_and_comes_back(tiny_config):
 def test_training_anomalies_have_unit_variance_and_no_mean(tiny_config):
     fields = multimodal(tiny_config).archive().fields[:, 0]
     variance = (fields**2).mean(dim=0)
-    # Two days are left out of the archive, and the floor keeps some points below one.
-    assert float(variance.max()) < 1.06
+    # Two of 70 days are left out of the archive, of up to 4 standard deviations; the floor keeps
+    # some points below one.
+    assert float(variance.max()) < 70 / 68 + 1e-3
     assert float(variance.median()) == pytest.approx(1.0, abs=0.03)
-    assert float(fields.mean(dim=0).abs().max()) < 0.1
+    assert float(fields.mean(dim=0).abs().max()) < 2 * 4 / 68
 
 
 def test_missing_truth_is_masked_and_never_zero_degrees(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -177,3 +178,22 @@ def test_days_of_a_window_inform_one_another() -> None:
         module.denoiser(z, time, season=data.season).mean for z in (data.latents, changed)
     )
     assert not torch.allclose(one[:, 0], other[:, 0], atol=1e-3)
+
+
+def test_a_centred_score_model_is_loaded_with_its_departures(tmp_path: Path) -> None:
+    config = ScoreConfig(channels=[8], blocks=1, embedding=16, centre="background")
+    moments, departures = (torch.zeros(4), torch.ones(4)), torch.tensor([0.5, 0.6, 0.7, 0.8])
+    module = LatentScore(
+        config, CHANNELS, GRID, (2, 4, 3, 6), *moments, "vae-run", departure_sd=departures
+    )
+    randomise(module)
+    checkpoint = {"state_dict": module.state_dict(), "slams": module.identity}
+    torch.save(checkpoint, tmp_path / "best.ckpt")
+    again = LatentScore.load(tmp_path / "best.ckpt", CHANNELS, GRID)
+    torch.testing.assert_close(again.denoiser.sd, departures)
+    data, time = batch(), torch.tensor(0.5)
+    given = {"condition": data.background, "season": data.season}
+    found, expected = (
+        m.eval().denoiser(data.latents, time, **given).mean for m in (again, module)
+    )
+    torch.testing.assert_close(found, expected)

@@ -230,7 +230,7 @@ def test_specifications_import_nothing_heavy() -> None:
         "print([m for m in ('torch', 'zarr', 'xarray', 'pandas', 'numpy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split("\n")[:2] == ["8 8", "[]"]
+    assert done.stdout.split("\n")[:2] == ["10 8", "[]"]
 
 
 @pytest.mark.parametrize("registry", [SOURCES, STATION_SOURCES])

@@ -42,16 +42,19 @@ __all__ = ["ERROR", "OLR", "WARM", "from_files", "images_of", "study", "table_of
 OLR, WARM = "outgoing_longwave_radiation", "2m_temperature"
 CHANNELS = ["temperature@850", WARM, OLR]
 # Standard deviations of the errors of an image cell of the model's size (W m-2), and of a station.
+# That of one of CERES's cells is 7.5 times as large, and must not lead out of range.
 ERROR, WARM_ERROR = 2.5, 1.0
 COVERAGE, STATIONS = 0.5, 120
-# Days at the end of the store that files are written for.
+# Days at the end of the store that files are written for, the test days among them.
 _DAYS = 30
+METHODS = ["background", "optimal_interpolation"]
 
 
 def study(directory: Path, seed: int = 0) -> Config:
     """Return a recipe whose observations are drawn, on cells of 7.5 degrees.
 
-    Rows lie on the poles, so that each cell holds three by three cells of NOAA's 2.5 degrees.
+    Rows lie on the poles: each cell is three by three cells of NOAA's 2.5 degrees, none of which
+    lies across a border, so that what is left between scores is the draw of the errors.
     """
     grid = directory / "grid.nc"
     axes = {"latitude": np.linspace(90, -90, 25), "longitude": 7.5 * np.arange(48)}
@@ -79,7 +82,7 @@ def study(directory: Path, seed: int = 0) -> Config:
             superob=SuperobConfig(correlation=0.0),
         ),
         background=BackgroundConfig(lag=2),
-        assimilation=AssimilationConfig(methods=["optimal_interpolation"], members=8),
+        assimilation=AssimilationConfig(methods=METHODS, members=8),
         tracking=TrackingConfig(enabled=False),
     )
 
@@ -92,9 +95,6 @@ def images_of(
     What is seen are the cells of the image inside those of the model that drawn imagery sees on
     the day. A cell of the model and the cells of the image that it holds know as much together:
     the error of one of them is larger by the root of their number.
-
-    Returns:
-        Times, values `(N, y, x)` with gaps, rows in the order of `latitude`, and the error.
     """
     rows = np.argsort(-latitude)
     spacing = 360 / len(longitude)
@@ -102,7 +102,7 @@ def images_of(
         torch.from_numpy(latitude[rows]), torch.from_numpy(longitude), spacing
     )
     operator = ImageCellOperator(store.grid, store.channels, OLR, grid)
-    truth, time = _days(store)
+    truth, time = _last_days(store)
     error = ERROR * store.grid.spacing / spacing
     noise = np.random.default_rng(seed).standard_normal((len(truth), len(operator)))
     values = operator(truth).numpy() + error * noise
@@ -119,7 +119,7 @@ def table_of(store: TrainingStore, seed: int) -> pd.DataFrame:
     operator = StationOperator(
         store.grid, store.channels, WARM, network.latitude, network.longitude
     )
-    truth, time = _days(store)
+    truth, time = _last_days(store)
     noise = np.random.default_rng(seed).standard_normal((len(truth), len(network.id)))
     values = operator(truth).numpy() + WARM_ERROR * noise
     days = time.astype("datetime64[D]").astype("datetime64[ns]")
@@ -159,7 +159,7 @@ def from_files(config: Config, directory: Path, image: Path, error: float, table
     return replace(config, runs=str(directory / "runs"), data=data, observations=observations)
 
 
-def _days(store: TrainingStore) -> tuple[torch.Tensor, np.ndarray]:
-    """Return fields and time of the last days of a store, which the test days are among."""
+def _last_days(store: TrainingStore) -> tuple[torch.Tensor, np.ndarray]:
+    """Return the fields and the time of the days that files are written for."""
     last = slice(len(store.time) - _DAYS, None)
     return torch.from_numpy(store.read(last)).double(), store.time[last]

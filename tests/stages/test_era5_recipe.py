@@ -62,7 +62,7 @@ def words(archives: Path, directory: Path, name: str) -> list[str]:
         "data.splits.train": "[2016-02-27, 2016-05-06]",
         "data.splits.validation": "[2016-05-12, 2016-05-22]",
         "data.splits.test": "[2016-05-28, 2016-06-14]",
-        "data.harmonics": 1,
+        "data.harmonics": 0,
         "data.num_workers": 0,
         "observations.stations.source.path": archives / "ghcn-daily" / "*.csv.gz",
         "observations.stations.source.station_list": archives / "ghcnd-stations.txt",

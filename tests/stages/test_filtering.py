@@ -12,6 +12,7 @@ import pytest
 import torch
 import zarr
 
+from data_modules.store.packing import STEP
 from data_modules.store.training_store import TrainingStore
 from slams.config.loading import to_yaml
 from slams.config.schema import BackgroundConfig, Config
@@ -101,7 +102,11 @@ def test_forecasts_do_not_depend_on_the_truth_of_their_day_or_later(filtered):
     assert slams(recipe, "filter", *words) == 0
     short, whole = TrainingStore.open(again), TrainingStore.open(filtered.filter.output)
     assert len(short.time) == len(whole.time) - 10 < len(store.time)
-    np.testing.assert_array_equal(short.read(slice(0, None)), whole.read(slice(0, 96)))
+    # Other batches round their forecasts to the same multiple of a packed step but at a tie.
+    one, other = short.read(slice(0, None)), whole.read(slice(0, 96))
+    apart = np.abs(one - other) / short.statistics.sd.numpy()
+    assert (apart > 0).mean() < 1e-4
+    assert apart.max() < 1.01 * STEP
 
 
 def test_other_cycles_are_other_forecasts(filtered):

@@ -217,6 +217,7 @@ def test_points_are_those_of_the_recipe(tiny_config: Config, tmp_path: Path) -> 
     assert observed_points(config, shape) == (72, 18)
     config.observations.satellite.source.kind = "gridded_olr"
     assert observed_points(config, replace(shape, image=150)) == (150, 150)
+    assert observed_points(config, replace(shape, image=1000)) == (288, 288)
 
 
 def test_too_little_memory_is_refused_before_the_archive_is_read(

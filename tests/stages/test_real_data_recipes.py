@@ -20,7 +20,7 @@ RECIPES = (
     "ncep_window",
     "metar_january_2020",
     "vienna_2015",
-    "arm_sgp_1997",
+    "arm_summer_1997",
     "imagery_from_files",
     *EXTENDING,
 )
@@ -97,10 +97,8 @@ def test_the_real_window(shared_data: Path) -> None:
             1,
         ),
         (
-            "arm_sgp_1997",
-            {
-                "path": "sgp3hIOPsndgBasedV2.0_ConstrVarAnaX1.c1.19970618.000000.cdf",
-            },
+            "arm_summer_1997",
+            {"path": "sgp3hIOPsndgBasedV2.0_ConstrVarAnaX1.c1.19970618.000000.cdf"},
             1,
         ),
     ],

@@ -12,15 +12,16 @@ import numpy as np
 import xarray as xr
 
 from data_modules.sources.canonical.reading import Reading
+from data_modules.sources.canonical.units import level_factor
 
 __all__ = [
     "DIMENSIONS",
-    "LEVEL_FACTORS",
     "coordinate_values",
     "missing_levels",
     "order_latitude",
     "order_longitude",
     "pressure_levels",
+    "refuse_swath",
     "rename",
     "select_levels",
 ]
@@ -32,11 +33,6 @@ DIMENSIONS = {
     "latitude": ("latitude", "lat"),
     "longitude": ("longitude", "lon"),
 }
-# Factors to hPa by the spelling of the units of levels.
-LEVEL_FACTORS = {
-    **dict.fromkeys(("hPa", "millibar", "millibars", "mb", "mbar"), 1.0),
-    **dict.fromkeys(("Pa", "pascal", "pascals"), 0.01),
-}
 
 
 def rename(dataset: xr.Dataset, reading: Reading) -> xr.Dataset:
@@ -47,8 +43,9 @@ def rename(dataset: xr.Dataset, reading: Reading) -> xr.Dataset:
         reading: What is requested; a renaming is recorded.
 
     Raises:
-        UserError: A dimension other than the level is missing.
+        UserError: A dimension other than the level is missing, or the file is a swath.
     """
+    refuse_swath(dataset, reading)
     mapping = {}
     for canonical, aliases in DIMENSIONS.items():
         found = [name for name in aliases if name in dataset.dims]
@@ -65,6 +62,26 @@ def rename(dataset: xr.Dataset, reading: Reading) -> xr.Dataset:
     return dataset.rename(changed)
 
 
+def refuse_swath(dataset: xr.Dataset, reading: Reading) -> None:
+    """Refuse latitudes and longitudes over two dimensions.
+
+    Args:
+        dataset: The opened file.
+        reading: What is requested, for messages.
+
+    Raises:
+        UserError: The file is a swath of a satellite, or on a grid that is not regular.
+    """
+    for name, array in dataset.variables.items():
+        usual = name in DIMENSIONS["latitude"] or array.attrs.get("standard_name") == "latitude"
+        if usual and array.ndim == 2:
+            raise reading.fault(
+                f"{name} has two dimensions, ({', '.join(map(str, array.dims))}), as in a swath "
+                f"of a satellite; expected a regular grid: read pixels as observations "
+                f"(observations.satellite.source.kind: pixels), or regrid them"
+            )
+
+
 def pressure_levels(array: xr.DataArray, variable: str, reading: Reading) -> np.ndarray:
     """Return the levels of a variable, `(L,)` float64 hPa.
 
@@ -77,11 +94,12 @@ def pressure_levels(array: xr.DataArray, variable: str, reading: Reading) -> np.
         UserError: The levels have unknown units, or one of them occurs twice.
     """
     coordinate = array["level"]
-    units = coordinate.attrs.get("units", "hPa")
-    if units not in LEVEL_FACTORS:
+    units = str(coordinate.attrs.get("units", "hPa"))
+    factor = level_factor(units)
+    if factor is None:
         raise reading.fault(f"level has units {units!r}, expected hPa or Pa")
-    values = _numbers(coordinate, "level", reading) * LEVEL_FACTORS[units]
-    if LEVEL_FACTORS[units] != 1.0:
+    values = _numbers(coordinate, "level", reading) * factor
+    if factor != 1.0:
         reading.repairs.append(f"level: {units} converted to hPa")
     if len(np.unique(values)) != len(values):
         raise reading.fault(f"a level occurs twice; found {_shown(values)} hPa")

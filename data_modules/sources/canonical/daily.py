@@ -78,8 +78,13 @@ def decode_days(dataset: xr.Dataset, reading: Reading) -> tuple[np.ndarray, np.n
         )
     if times.dtype == object:  # cftime, for calendars or epochs that numpy cannot hold
         times = np.array([np.datetime64(t.isoformat()) for t in times])
-    if not np.issubdtype(times.dtype, np.datetime64) or np.isnat(times).any():
-        raise reading.fault("time could not be decoded into dates; check its units")
+    if not np.issubdtype(times.dtype, np.datetime64):
+        raise reading.fault(
+            f"time could not be decoded into dates; its units are "
+            f"{dataset['time'].attrs.get('units')!r}, expected such as 'hours since 1900-01-01'"
+        )
+    if np.isnat(times).any():
+        raise reading.fault("time could not be decoded into dates; a value is missing")
     if len(times) == 0:
         raise reading.fault("found no dates")
     days = days_since_epoch(times)

@@ -30,6 +30,7 @@ from data_modules.sources.canonical.axes import (
 from data_modules.sources.canonical.daily import Days, decode_days, find_days_of
 from data_modules.sources.canonical.layouts import VariableLayout, find_unit
 from data_modules.sources.canonical.reading import Reading
+from data_modules.sources.canonical.versions import join_versions
 
 __all__ = ["VALID_RANGE", "as_slice", "canonicalise", "level_dimension"]
 
@@ -70,13 +71,14 @@ def canonicalise(
     Returns:
         The requested variables, one step per day, on the requested levels, and
         `surface_elevation` (m) if the file has it. The attribute `repairs` lists the changes,
-        `time` describes the value of a day.
+        `time` describes the value of a day, `conversion` of each variable its name and units in
+        the file, and what was made of them.
 
     Raises:
         UserError: A dimension, variable, level or unit is missing or unknown, a date or
             coordinate is duplicated, the time axis is ambiguous, or the grid is not global.
     """
-    dataset = rename(dataset, reading)
+    dataset = join_versions(rename(dataset, reading), reading)
     if not reading.wanted:
         raise reading.fault(f"every requested channel is under {reading.key}.absent")
     steps, order = decode_days(dataset, reading)
@@ -102,7 +104,7 @@ def canonicalise(
                 dims[dims.index("level")] = f"level_of_{name}"
                 places[f"level_of_{name}"] = own
         encoding = _amount_read(array, one)
-        out[name] = xr.Variable(dims, array.data, encoding=encoding)
+        out[name] = xr.Variable(dims, array.data, {"conversion": one.conversion}, encoding)
     if _TERRAIN in dataset and set(dataset[_TERRAIN].dims) == {"latitude", "longitude"}:
         terrain = dataset[_TERRAIN].transpose("latitude", "longitude")
         terrain = terrain.isel(latitude=rows, longitude=columns)
@@ -129,6 +131,7 @@ class _Variable:
     factor: float
     offset: float
     days: Days
+    conversion: str
 
 
 def _find(
@@ -152,7 +155,10 @@ def _find(
             f"variable {layout.name!r} has levels; specify the channel as {name}@LEVEL"
         )
     days = find_days_of(steps, layout, unit.amount, name, reading)
-    return _Variable(array, unit.factor * layout.factor, unit.offset, days)
+    factor = unit.factor * layout.factor
+    made = f" times {factor:g}" * (factor != 1) + f" plus {unit.offset:g}" * (unit.offset != 0)
+    conversion = f"{layout.name} in {spelled}{made or ' as it is'}, {days.note}"
+    return _Variable(array, factor, unit.offset, days, conversion)
 
 
 def _in_file(

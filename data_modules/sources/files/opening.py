@@ -2,7 +2,8 @@
 
 A Zarr store may be at an address `gs://`, `s3://`, `https://` or `http://` (obstore, the extra
 `cloud`), and so may NetCDF files (h5netcdf on top of obstore), which are read in ranges. No file
-is downloaded as a whole, and no credentials are used.
+is downloaded as a whole, and no credentials are used. A local file that is compressed, or alone
+in an archive, is unpacked into a temporary directory for as long as it is in use.
 """
 
 from __future__ import annotations
@@ -15,25 +16,34 @@ from glob import glob
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
+from data_modules.sources.files.containers import delete_on_failure, delete_with, unpacked
+from data_modules.sources.files.grib import is_grib, open_grib
+from data_modules.sources.files.joining import join_files, time_dimension
 from data_modules.sources.files.remote_file import open_remote_file
+from data_modules.sources.files.time_axis import open_with_dates
 from slams.config.schema import SourceConfig
-from slams.errors import UserError, install_extra
+from slams.errors import UserError, first_line, install_extra
 
 __all__ = [
-    "concatenate",
     "find_files",
     "is_address",
     "is_zarr",
+    "open_decoded",
     "open_netcdf",
+    "open_parts",
     "open_zarr",
     "refused",
 ]
 
+# Attributes that are text, whatever type a file gives them.
+_TEXT = (
+    *("units", "standard_name", "long_name", "axis", "positive"),
+    *("cell_methods", "bounds", "statistic"),
+)
 _SCHEMES = ("gs://", "s3://", "https://", "http://")
-# Steps per dask chunk of files joined along time.
-_STEPS = 16
 # Timeout and number of retries before an address counts as unreachable.
 _TIMEOUT, _RETRIES = "60s", 5
 
@@ -78,13 +88,15 @@ def find_files(config: SourceConfig, expected: str, key: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def open_zarr(path: str, expected: str, key: str) -> xr.Dataset:
+def open_zarr(path: str, expected: str, key: str, masked: bool = True) -> xr.Dataset:
     """Open a Zarr store (format 2 or 3) lazily, without dask.
 
     Args:
         path: Directory or address.
         expected: Description of the expected store, for the message.
         key: Dotted key of the source in the recipe, for messages.
+        masked: Whether the fill value of an array, 0 where its writer chose none in Zarr 2, is
+            missing; and whether values are scaled.
 
     Raises:
         UserError: The store is missing, or is not a Zarr store.
@@ -92,7 +104,7 @@ def open_zarr(path: str, expected: str, key: str) -> xr.Dataset:
     if not is_address(path) and not Path(path).exists():
         raise UserError(f"{key}.path: {path} does not exist; expected {expected}")
     store = _object_store(path, key) if is_address(path) else path
-    open_store = partial(xr.open_dataset, store, engine="zarr", cache=False)
+    open_store = partial(open_decoded, store, "zarr", mask_and_scale=masked)
     # A web server cannot list its files: only consolidated metadata list the arrays.
     web = path.startswith(("http://", "https://"))
     if not web:
@@ -103,58 +115,35 @@ def open_zarr(path: str, expected: str, key: str) -> xr.Dataset:
         return open_store(consolidated=web)
 
 
-def open_netcdf(files: Sequence[str], key: str, time: str = "time") -> xr.Dataset:
-    """Open NetCDF files and join them along time, lazily.
+def open_netcdf(
+    files: Sequence[str], key: str, repairs: list[str], time: str | None = None
+) -> xr.Dataset:
+    """Open NetCDF or GRIB files and join them along time, lazily.
 
     Args:
         files: Paths or addresses.
         key: Dotted key of the source in the recipe, for messages.
-        time: Name of the dimension along which they are joined.
+        repairs: Differences between the files that were removed are appended to it.
+        time: Name of the dimension along which they are joined; the usual one by default.
 
     Raises:
-        UserError: A file cannot be read, or differs from the first in grid, levels or units.
+        UserError: A file cannot be read, or does not fit to the others (`files.joining`).
     """
     parts = [_open_one(file, key) for file in files]
-    if len(parts) == 1:
-        return parts[0]
-    first = parts[0]
-    for file, part in zip(files, parts, strict=True):
-        for name in first.coords:
-            if name == time or time in first[name].dims:
-                continue
-            if name not in part.coords or not first[name].equals(part[name]):
-                raise UserError(
-                    f"{key}.path: {file} has another {name} than {files[0]}; files to be joined "
-                    f"must have the same grid and levels"
-                )
-        for name in first.data_vars:
-            if name not in part:
-                raise UserError(f"{key}.path: {file} has no {name}, unlike {files[0]}")
-            found, before = (d[name].attrs.get("units") for d in (part, first))
-            if found != before:
-                raise UserError(
-                    f"{key}.path: {file} has {name} in {found!r}, {files[0]} in {before!r}; "
-                    f"files to be joined must have the same units"
-                )
-    return concatenate([part.chunk({time: _STEPS}) for part in parts], time)
+    return join_files(parts, files, key, time or time_dimension(parts[0]), repairs)
 
 
-def concatenate(parts: Sequence[xr.Dataset], time: str = "time") -> xr.Dataset:
-    """Join datasets along time; what does not depend on time is that of the first one.
+def open_parts(file: str, key: str) -> list[xr.Dataset]:
+    """Open one NetCDF or GRIB file lazily; a GRIB file may have several sets of times and levels.
 
     Args:
-        parts: Datasets of the same grid, levels and variables.
-        time: Name of the dimension along which they are joined.
+        file: Path or address.
+        key: Dotted key of the source in the recipe, for messages.
+
+    Raises:
+        UserError: The file cannot be read.
     """
-    return xr.concat(
-        parts,
-        dim=time,
-        data_vars="minimal",
-        coords="minimal",
-        compat="override",
-        join="override",
-        combine_attrs="override",
-    )
+    return open_grib(file, key) if is_grib(file) else [_open_one(file, key)]
 
 
 def _open_one(file: str, key: str) -> xr.Dataset:
@@ -162,20 +151,73 @@ def _open_one(file: str, key: str) -> xr.Dataset:
         return _open_remote(file, key)
     if Path(file).is_dir():
         raise UserError(f"{key}.path: {file} is a directory, expected a NetCDF file")
+    if is_grib(file):
+        return _open_grib_as_one(file, key)
     wrong = f"{key}.path: {file} cannot be read as NetCDF, it is truncated or has another format"
+    plain, directory = unpacked(file, f"{key}.path")
+    if directory is not None and is_grib(plain):
+        with delete_on_failure(directory):
+            raise UserError(
+                f"{key}.path: {file} is an archive with GRIB in it, expected GRIB itself; "
+                f"extract it"
+            )
     with refused(wrong):
-        return _decoded(file, "netcdf4")
+        if directory is None:
+            return open_decoded(plain, "netcdf4")
+        with delete_on_failure(directory):
+            store = _Unpacked.open(plain)
+        delete_with(store, directory)
+        return open_decoded(store, None)
 
 
-def _decoded(file: Any, engine: str) -> xr.Dataset:
-    """Open a file; a time axis that cannot be decoded is left as it is and refused later."""
+class _Unpacked(xr.backends.NetCDF4DataStore):
+    """The store of an unpacked file: each variable keeps it, unlike the dataset that is opened."""
+
+    __slots__ = ("__weakref__",)
+
+
+def open_decoded(file: Any, engine: str | None, **options: Any) -> xr.Dataset:
+    """Open a file or store with dates; a time axis without a meaning is refused later.
+
+    Args:
+        file: Path, file or store.
+        engine: Engine of xarray; `None` for a store that is open.
+        **options: Further arguments of `xarray.open_dataset`.
+    """
     with warnings.catch_warnings():
         # Warnings about two fill values and reference dates in year 1 are harmless.
         warnings.simplefilter("ignore", xr.SerializationWarning)
-        try:
-            return xr.open_dataset(file, engine=engine, cache=False)
-        except ValueError:
-            return xr.open_dataset(file, engine=engine, cache=False, decode_times=False)
+        opened = partial(xr.open_dataset, file, engine=engine, cache=False, **options)
+        return _with_text(open_with_dates(opened))
+
+
+def _with_text(dataset: xr.Dataset) -> xr.Dataset:
+    """Make text of the attributes that readers compare; lists of several are none."""
+    for variable in dataset.variables.values():
+        for name, value in list(variable.attrs.items()):
+            if isinstance(value, str) or not (name in _TEXT or name.startswith("GRIB_")):
+                continue
+            if np.size(value) == 1:
+                one = np.asarray(value).item()
+                text = one.decode("utf-8", "replace") if isinstance(one, bytes) else str(one)
+                variable.attrs[name] = text
+            else:
+                del variable.attrs[name]
+    return dataset
+
+
+def _open_grib_as_one(file: str, key: str) -> xr.Dataset:
+    parts = open_grib(file, key)
+    if len(parts) == 1:
+        return parts[0]
+    try:
+        return xr.merge(parts, join="exact", compat="no_conflicts", combine_attrs="override")
+    except (ValueError, xr.MergeError):
+        raise UserError(
+            f"{key}.path: {file} has GRIB fields of different levels or times, which do not fit "
+            f"into one dataset; use kind era5_cds if it is ERA5, otherwise split it, such as by "
+            f"grib_copy {file} '[shortName]_[typeOfLevel].grib'"
+        ) from None
 
 
 def _open_remote(address: str, key: str) -> xr.Dataset:
@@ -186,7 +228,7 @@ def _open_remote(address: str, key: str) -> xr.Dataset:
         raise _without_extra(address, key) from None
     parent, _, name = address.rpartition("/")
     with refused(f"{key}.path: {address} cannot be read as NetCDF 4"):
-        return _decoded(open_remote_file(_bucket(parent), name), "h5netcdf")
+        return open_decoded(open_remote_file(_bucket(parent), name), "h5netcdf")
 
 
 def _object_store(address: str, key: str) -> Any:
@@ -223,5 +265,4 @@ def refused(sentence: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"{sentence} ({reason})") from error
+        raise UserError(f"{sentence} ({first_line(error)})") from error

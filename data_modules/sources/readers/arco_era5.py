@@ -14,9 +14,12 @@ unknown units, missing levels.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import xarray as xr
 
+from data_modules.sources.canonical.daily import decode_days
 from data_modules.sources.canonical.form import as_slice, canonicalise
 from data_modules.sources.canonical.reading import Reading
 from data_modules.sources.files.opening import open_zarr
@@ -42,13 +45,14 @@ def open_arco_era5(reading: Reading) -> xr.Dataset:
     if "time" not in dataset.dims:
         raise reading.fault("dimension 'time' is missing")
     first, last = (_date(dataset, f"valid_time_{end}", reading) for end in ("start", "stop"))
-    times = dataset["time"].values
-    inside = np.flatnonzero((times >= first) & (times < last + np.timedelta64(1, "D")))
+    days, order = decode_days(dataset, replace(reading, repairs=[]))
+    inside = (days >= first.astype(float)) & (days < last.astype(float) + 1)
+    inside = np.sort(order[inside])
     if not len(inside):
         raise reading.fault(
             f"no step is between valid_time_start {first} and valid_time_stop {last}"
         )
-    whole = len(times)
+    whole = len(days)
     dataset = with_terrain(dataset).isel(time=as_slice(inside))
     out = canonicalise(dataset, era5_layout(dataset), reading)
     if len(inside) < whole:

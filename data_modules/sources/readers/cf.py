@@ -3,8 +3,9 @@
 A variable is found by the recipe (`variables`: name, units, factor, hours, stamp), otherwise by
 its WeatherBench2 name, otherwise by its CF standard name. The time that a value covers is taken
 from the recipe, otherwise from the bounds of the time axis, otherwise from `cell_methods`; the
-direction of longwave radiation from its standard name. Dimensions are found by their usual names,
-by the attributes `standard_name` and `axis`, or by the recipe (`dimensions`).
+direction of longwave radiation from its short name, as ECMWF's `ttr`, or its standard name.
+Dimensions are found by their usual names, by the attributes `standard_name` and `axis`, or by the
+recipe (`dimensions`).
 
 Repaired and recorded: as in `sources.canonical`; a scalar date becomes a dimension of one step.
 Refused: two variables of one standard name, units that are unknown or not stated, several steps
@@ -19,8 +20,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from data_modules.sources.canonical.axes import refuse_swath
 from data_modules.sources.canonical.form import canonicalise
 from data_modules.sources.canonical.layouts import VariableLayout
+from data_modules.sources.canonical.longwave import OLR, upward_factor
 from data_modules.sources.canonical.reading import Reading
 from data_modules.sources.files.opening import find_files, is_zarr, open_netcdf, open_zarr
 from slams.config.schema import SourceVariableConfig
@@ -69,9 +72,12 @@ def open_cf(reading: Reading) -> xr.Dataset:
             raise UserError(f"{key}.path: {reading.path}: expected one Zarr store, found more")
         dataset = open_zarr(files[0], "a Zarr store", key)
     else:
-        dataset = open_netcdf(files, key, time=config.dimensions.time or "time")
+        dataset = open_netcdf(files, key, reading.repairs, config.dimensions.time or None)
+    refuse_swath(dataset, reading)
     dataset = name_dimensions(dataset, reading)
-    if "time" not in dataset.dims and "valid_time" not in dataset.dims:
+    if "time" not in dataset.dims and "valid_time" in dataset.coords:
+        dataset = dataset.drop_vars("time", errors="ignore").rename(valid_time="time")
+    if "time" not in dataset.dims:
         if "time" not in dataset.coords:
             raise reading.fault("found no time, expected dates")
         dataset = dataset.expand_dims("time")
@@ -130,18 +136,21 @@ def variable_layout(
     Raises:
         UserError: No variable of the file, or more than one, has its name or standard name.
     """
-    factor = 1.0
     if section is not None and section.name:
         name = section.name
     elif variable in dataset:
         name = variable
     else:
-        name, factor = _by_standard_name(dataset, variable, reading)
+        name, _ = _by_standard_name(dataset, variable, reading)
+    factor = 1.0
+    if variable == OLR and name in dataset:
+        factor = upward_factor(name, dataset[name].attrs)
     hours, stamp, fixed = _covers(dataset, name)
     units = ""
     if section is not None:
         units = section.units
-        factor *= section.factor
+        # A factor of the recipe says all of the direction.
+        factor = factor if section.factor == 1.0 else section.factor
         if section.stamp:
             hours, stamp, fixed = (
                 (None if section.hours < 0 else section.hours),
@@ -161,11 +170,11 @@ def find_names(dataset: xr.Dataset, variable: str) -> list[tuple[str, float]]:
         variable: Canonical name of the variable.
 
     Returns:
-        Their names and factors, -1 for a downward flux.
+        Their names and factors, -1 for a flux that is positive downwards.
     """
     known = (STANDARD_NAMES[variable], *_OTHER_NAMES.get(variable, ()))
     return [
-        (str(name), -1.0 if "downward" in array.attrs["standard_name"] else 1.0)
+        (str(name), upward_factor(str(name), array.attrs) if variable == OLR else 1.0)
         for name, array in dataset.data_vars.items()
         if array.attrs.get("standard_name") in known
         and ("level" in array.dims) == (variable in ON_LEVELS)
@@ -193,7 +202,7 @@ def _covers(dataset: xr.Dataset, name: str) -> tuple[float | None, str, bool]:
     if name not in dataset:
         return 0.0, "start", False
     methods = str(dataset[name].attrs.get("cell_methods", ""))
-    if "time: point" in methods:
+    if "time: point" in methods or dataset[name].attrs.get("GRIB_stepType") == "instant":
         return 0.0, "start", True
     bounds = dataset["time"].attrs.get("bounds") or dataset["time"].encoding.get("bounds")
     if bounds in dataset and dataset.sizes["time"]:

@@ -26,6 +26,8 @@ from xarray.core import indexing
 from data_modules.sources.canonical.form import canonicalise
 from data_modules.sources.canonical.layouts import VariableLayout
 from data_modules.sources.canonical.reading import Reading
+from data_modules.sources.canonical.units import same_units
+from data_modules.sources.files.joining import same_coordinate
 from data_modules.sources.files.opening import open_zarr
 from slams.calendar.days import day_of
 from slams.errors import UserError
@@ -75,7 +77,7 @@ class _StoresArray(BackendArray):
     ) -> None:
         self._stores, self._days, self._name, self._key = list(stores), days, name, key
         self._dims, self._units = like.dims, like.attrs.get("units")
-        self._places = {d: like[d].values for d in like.dims if d in like.coords}
+        self._places = {d: like[d].load() for d in like.dims if d in like.coords}
         self.shape = (len(self._stores), *like.shape)
         self.dtype = like.dtype
 
@@ -95,9 +97,9 @@ class _StoresArray(BackendArray):
         if self._name not in dataset:
             raise UserError(f"source {store}: variable {self._name!r} is missing")
         array = dataset[self._name]
-        same = array.dims == self._dims and array.attrs.get("units") == self._units
+        same = array.dims == self._dims and same_units(array.attrs.get("units"), self._units)
         for dim, values in self._places.items():
-            same = same and dim in array.coords and np.array_equal(array[dim].values, values)
+            same = same and dim in array.coords and same_coordinate(array[dim], values)
         if not same:
             raise UserError(
                 f"source {store}: {self._name} has other dimensions, coordinates or units than in "

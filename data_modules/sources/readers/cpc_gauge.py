@@ -43,7 +43,8 @@ def open_cpc_gauge(reading: Reading) -> xr.Dataset:
             cannot be made canonical.
     """
     expected = "a NetCDF file of the CPC gauge analysis, precip.YYYY.nc"
-    dataset = open_netcdf(find_files(reading.config, expected, reading.key), reading.key)
+    files = find_files(reading.config, expected, reading.key)
+    dataset = open_netcdf(files, reading.key, reading.repairs)
     out = canonicalise(dataset, _LAYOUT, reading)
     if _RAIN in out:
         share = float(np.isnan(out[_RAIN].isel(time=0).values).mean())

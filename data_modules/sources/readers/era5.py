@@ -12,9 +12,9 @@ import xarray as xr
 
 from data_modules.sources.canonical.layouts import VariableLayout
 
-__all__ = ["era5_layout", "with_terrain"]
+__all__ = ["GRAVITY", "era5_layout", "with_terrain"]
 
-_GRAVITY = 9.80665  # m s-2, the constant by which ECMWF divides geopotential
+GRAVITY = 9.80665  # m s-2, the constant by which ECMWF divides geopotential
 
 # In order of preference: the first variable that exists is read.
 _CHOICES = {
@@ -58,4 +58,4 @@ def with_terrain(dataset: xr.Dataset) -> xr.Dataset:
     name = "geopotential_at_surface"
     if name not in dataset or "time" in dataset[name].dims:
         return dataset
-    return dataset.assign(surface_elevation=dataset[name] / _GRAVITY)
+    return dataset.assign(surface_elevation=dataset[name] / GRAVITY)

@@ -20,7 +20,8 @@ from data_modules.sample import sample_path
 from data_modules.sources.canonical.form import canonicalise
 from data_modules.sources.canonical.layouts import VariableLayout
 from data_modules.sources.canonical.reading import Reading
-from data_modules.sources.files.opening import concatenate, find_files, refused
+from data_modules.sources.files.joining import concatenate
+from data_modules.sources.files.opening import find_files, open_decoded, refused
 from slams.calendar.days import day_of
 from slams.errors import UserError
 from slams.variables import UNITS
@@ -85,7 +86,7 @@ def _open_one(where: Path, reading: Reading) -> _Segment:
     """Open one store, as it is and in canonical form."""
     with refused(f"{reading.key}.path: {reading.path} cannot be opened as Zarr"):
         group = zarr.open_group(str(where), mode="r", use_consolidated=False)
-        dataset = xr.open_dataset(str(where), engine="zarr", consolidated=False, cache=False)
+        dataset = open_decoded(str(where), "zarr", consolidated=False)
     for variable in reading.variables:
         if variable in group:
             _check_chunks(group[variable], where / variable, reading)
@@ -97,9 +98,9 @@ def _open_one(where: Path, reading: Reading) -> _Segment:
 
 def _check_chunks(array: zarr.Array, folder: Path, reading: Reading) -> None:
     """Refuse a missing chunk where Zarr would silently read a number instead."""
-    packed = array.attrs.get("_FillValue")
-    missing = packed is not None and array.fill_value == packed
-    missing |= bool(np.issubdtype(array.dtype, np.floating) and np.isnan(array.fill_value))
+    packed, fill = array.attrs.get("_FillValue"), array.fill_value
+    missing = np.isscalar(packed) and fill == packed
+    missing |= isinstance(fill, float | np.floating) and bool(np.isnan(fill))
     if missing or array.metadata.zarr_format != 3:
         return
     steps = array.shards or array.chunks
@@ -185,7 +186,9 @@ def _difference(first: _Segment, other: _Segment, variables: Sequence[str]) -> s
 def _step(stored: xr.Dataset) -> float:
     """Return the time between the first steps (days); 1 where there are not two."""
     time = stored["time"].values if "time" in stored else np.empty(0)
-    return float(np.diff(time[:2])[0] / np.timedelta64(1, "D")) if len(time) > 1 else 1.0
+    if len(time) < 2 or time.dtype.kind != "M":  # dates that are none are refused later
+        return 1.0
+    return float((time[1] - time[0]) / np.timedelta64(1, "D"))
 
 
 def _steps_read(encoding: dict[str, dict[str, int]]) -> int:

@@ -57,7 +57,8 @@ def open_noaa_psl(reading: Reading) -> xr.Dataset:
     """
     key = reading.key
     expected = f"a NetCDF file of NOAA PSL (see {key}.origin for its origin)"
-    dataset, left_out = open_netcdf(find_files(reading.config, expected, key), key), ""
+    files, left_out = find_files(reading.config, expected, key), ""
+    dataset = open_netcdf(files, key, reading.repairs)
     if any(c.variable == _OLR for c in reading.channels) and "olr" in dataset:
         dataset, left_out = _without_gap(dataset)
     layout = {variable: _variable_layout(dataset, name) for variable, name in _NAMES.items()}

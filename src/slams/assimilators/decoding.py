@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from slams.assimilators.background_residual import BackgroundResidual
 from slams.assimilators.base import Archive
 from slams.fields import ObservationOperator
 from slams.nn.latent_space import LatentSpace
@@ -52,6 +53,7 @@ def decoding_errors(
     days: Tensor,
     operators: Sequence[ObservationOperator],
     sd: Tensor,
+    lost: BackgroundResidual | None = None,
 ) -> Tensor:
     """Observe the difference between windows of the archive and their decoded latents.
 
@@ -62,12 +64,15 @@ def decoding_errors(
         days: `(n,)` int64, windows of the archive.
         operators: The observing network.
         sd: `(C, H, W)` standard deviations that normalise the fields.
+        lost: Offset of decoded fields by what encoding loses of the backgrounds; `None` for none.
 
     Returns:
         `(n, T, P_total)` in units of the observations. Missing values of the archive count as no
         error.
     """
     error = archive.fields[days].to(latents) - space.decode(latents)
+    if lost is not None:
+        error = error - lost.of_days(archive, days)
     if archive.known is not None:
         error = torch.where(archive.known[days].to(error.device), error, 0.0)
     return observe_perturbations(operators, error * sd)

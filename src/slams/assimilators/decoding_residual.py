@@ -16,6 +16,9 @@ the second factor: with a draw `r_p` of the residual and `e^m` of the observatio
 related over shorter distances than background errors. Without observations the members are
 `dec(z^m) + r_p`, which have the small-scale variance of the fields.
 
+What decoding loses of the background may be given back first (`of_background`, see
+`slams.assimilators.background_residual`); `r` is then what is left.
+
 **Archive.** `b` and `C` are mean and covariance of `x - dec(enc(x))` over archive days of the
 season; `r_p` is the error of one of these days. The VAE was trained on them and decodes them
 better than new days: the errors of each channel are enlarged by the ratio of their size on
@@ -34,6 +37,7 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 import torch
 from torch import Tensor
 
+from slams.assimilators.background_residual import BackgroundResidual, decoding_loss
 from slams.assimilators.base import Archive
 from slams.assimilators.case_by_case import centre
 from slams.assimilators.network_gains import NetworkGains
@@ -106,7 +110,7 @@ class DecodingResidual:
         Args:
             archive: Windows of the training period.
         """
-        self._archive, self._errors, self.scale = archive, None, None
+        self._archive, self._errors, self.scale = archive, {}, None
         self._days = _evenly(len(archive.fields), self.settings.archive)
 
     def add(
@@ -118,6 +122,7 @@ class DecodingResidual:
         *,
         centred: bool = True,
         spread: float = 1.0,
+        lost: BackgroundResidual | None = None,
         partners: Partners = ALONE,
     ) -> Tensor:
         """Add a residual to each member.
@@ -129,6 +134,7 @@ class DecodingResidual:
             only: Which members they are; `None` for all.
             centred: Whether the mean over the `M` draws is removed from them.
             spread: Factor on the draws.
+            lost: The offset that `decoded` contains; `None` for none.
             partners: Processes that solve the domains together.
 
         Returns:
@@ -137,7 +143,7 @@ class DecodingResidual:
         self.gains.partners = partners
         own = slice(None) if only is None else slice(only.start, only.stop)
         case = int(batch.case[0])
-        errors = self._errors_of(batch)
+        errors = self._errors_of(batch, lost)
         mean = errors.mean(dim=0)
         errors -= mean
         drawn = draw_days(len(errors), self.seed, f"{self.name}/residual", case, members)
@@ -205,20 +211,23 @@ class DecodingResidual:
             gain, weights = heard, torch.cat(parts, dim=-1)
         return gain.increments(errors.flatten(1, 2).flatten(2), images, weights)
 
-    def _errors_of(self, batch: Batch) -> Tensor:
+    def _errors_of(self, batch: Batch, lost: BackgroundResidual | None) -> Tensor:
         """Return the errors of the archive days of the case's season, `(n, T, C, H, W)`."""
         archive, device = self._archive, batch.climatology.device
-        if self._errors is None:
-            self._errors = self._measure(archive, self._days, device)
+        offset = lost is not None
+        if offset not in self._errors:
+            self._errors = {offset: self._measure(archive, self._days, device, lost)}
             if self.unseen is not None:
-                self.scale = self._unseen_scale(self.unseen(), device)
+                self.scale = self._unseen_scale(self.unseen(), device, lost)
         season = season_days(
             archive.time[self._days, 0], float(batch.time[0, 0]), self.settings.season
         )
-        errors = self._errors[season].to(device, torch.float32)
+        errors = self._errors[offset][season].to(device, torch.float32)
         return errors if self.scale is None else errors * self.scale.to(device)[:, None, None]
 
-    def _measure(self, archive: Archive, days: Tensor, device: torch.device) -> Tensor:
+    def _measure(
+        self, archive: Archive, days: Tensor, device: torch.device, lost: BackgroundResidual | None
+    ) -> Tensor:
         """Measure the decoding errors of some days; missing values have none.
 
         Returns:
@@ -228,15 +237,18 @@ class DecodingResidual:
         for at in days.split(_CHUNK):
             fields = archive.fields[at].to(device)
             known = None if archive.known is None else archive.known[at].to(device)
-            error = fields - self.space.decode(self.space.encode(fields, known))
-            error = error if known is None else torch.where(known, error, 0.0)
+            error = decoding_loss(self.space, fields, known)
+            if lost is not None:
+                error = error - lost.of_days(archive, at)
             parts.append(error.to("cpu", torch.float16))
         return torch.cat(parts)
 
-    def _unseen_scale(self, unseen: Archive, device: torch.device) -> Tensor:
+    def _unseen_scale(
+        self, unseen: Archive, device: torch.device, lost: BackgroundResidual | None
+    ) -> Tensor:
         """Return the ratio of errors on validation days to those on archive days, `(C,)`."""
         days = _evenly(len(unseen.fields), _UNSEEN_DAYS)
-        both = (self._errors, self._measure(unseen, days, device))
+        both = (self._errors[lost is not None], self._measure(unseen, days, device, lost))
         sizes = [self._mean_square(errors) for errors in both]
         times = self._archive.time[self._days, 0], unseen.time[days, 0]
         return error_scale(sizes[0], times[0], sizes[1], times[1]).to(torch.float32)

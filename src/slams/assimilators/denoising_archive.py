@@ -18,6 +18,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from slams.assimilators.background_residual import BackgroundResidual
 from slams.assimilators.base import Archive
 from slams.assimilators.decoding import decoding_errors, encode_windows, network_probe
 from slams.assimilators.field_text import describe_fields
@@ -115,6 +116,7 @@ class DenoisingArchive:
         operators: tuple[ObservationOperator, ...],
         conditioned: bool,
         scale: Tensor | None = None,
+        lost: BackgroundResidual | None = None,
     ) -> LevelErrors:
         """Measure denoising errors at every noise level, in latent space and at observed points.
 
@@ -123,13 +125,14 @@ class DenoisingArchive:
             operators: `H` of the network.
             conditioned: Whether the background is passed to it.
             scale: `(L, K)` factor on the errors of each latent channel; 1 by default.
+            lost: Offset of decoded fields, see `decoding_errors`.
         """
         latent = list(self.latent(denoiser, conditioned))
         channels = latent[0].values.shape[2]
         factor = torch.ones(len(self.levels), channels) if scale is None else scale
         factor = factor[self.at].to("cpu", torch.float32)
         key = self._fingerprint(denoiser, conditioned)
-        network = key and digest(key, [factor, self._probe(operators)]).hex()
+        network = key and digest(key, [factor, *self._observing(operators, lost)]).hex()
         observed = []
         for number, errors in enumerate(latent):
             # In latent space, so that observed errors are scaled too.
@@ -139,7 +142,8 @@ class DenoisingArchive:
                 parts = []
                 for at in torch.arange(len(self.days)).split(_CHUNK):
                     error = HalfTensor(errors.values[at], errors.scale * weight).full(self.device)
-                    parts.append(self._seen(self.truth[at] - error, self.days[at], operators))
+                    denoised = self.truth[at] - error
+                    parts.append(self._seen(denoised, self.days[at], operators, lost))
                 whole = torch.cat(parts)
                 # Only their covariances are used: less is lost if their mean is removed first.
                 return HalfTensor.of(whole - whole.mean(dim=0), (0,))
@@ -221,19 +225,25 @@ class DenoisingArchive:
         kept = self.kept.get(f"unseen/{key}/{name}", measure) if key else measure()
         return kept["mean_squares"]
 
-    def decoder_variance(self, operators: tuple[ObservationOperator, ...]) -> Tensor:
+    def decoder_variance(
+        self,
+        operators: tuple[ObservationOperator, ...],
+        lost: BackgroundResidual | None = None,
+    ) -> Tensor:
         """Measure the variance of the decoder's error at a network's points, `(T * P_total,)`.
 
         Args:
             operators: `H` of the network.
+            lost: Offset of decoded fields, see `decoding_errors`.
         """
 
         def measure() -> dict[str, Tensor]:
             chunks = zip(self.truth.split(_CHUNK), self.days.split(_CHUNK), strict=True)
-            error = torch.cat([self._seen(z, days, operators) for z, days in chunks])
+            error = torch.cat([self._seen(z, days, operators, lost) for z, days in chunks])
             return {"variance": error.square().mean(dim=0).cpu()}
 
-        key = digest(self._data, [self._probe(operators)]).hex()
+        words = self._data if lost is None else f"{self._data}/{self._background}"
+        key = digest(words, self._observing(operators, lost)).hex()
         kept = self.kept.get(f"decoder/{key}/variance", measure)
         return kept["variance"].to(self.device)
 
@@ -259,10 +269,15 @@ class DenoisingArchive:
         return encode_windows(self.space, fields[self.days], known, self.device)
 
     def _seen(
-        self, latents: Tensor, days: Tensor, operators: tuple[ObservationOperator, ...]
+        self,
+        latents: Tensor,
+        days: Tensor,
+        operators: tuple[ObservationOperator, ...],
+        lost: BackgroundResidual | None,
     ) -> Tensor:
         """Observe the difference between the fields of some days and their decoded latents."""
-        errors = decoding_errors(self.space, latents, self.archive, days, operators, self.sd)
+        space, archive, sd = self.space, self.archive, self.sd
+        errors = decoding_errors(space, latents, archive, days, operators, sd, lost)
         return errors.flatten(1)
 
     def _keep(self, key: str, measure: Callable[[], HalfTensor]) -> HalfTensor:
@@ -272,8 +287,12 @@ class DenoisingArchive:
         kept = self.kept.get(key, lambda: vars(measure()))
         return HalfTensor(kept["values"], kept["scale"])
 
-    def _probe(self, operators: tuple[ObservationOperator, ...]) -> Tensor:
-        return network_probe(operators, self.archive, self.seed, self.device)
+    def _observing(
+        self, operators: tuple[ObservationOperator, ...], lost: BackgroundResidual | None
+    ) -> list[Tensor]:
+        """Return what errors at observed points depend on, besides the errors themselves."""
+        probe = network_probe(operators, self.archive, self.seed, self.device)
+        return [probe] if lost is None else [probe, lost.share]
 
     @cached_property
     def _data(self) -> str:

@@ -35,6 +35,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from slams.assimilators.background_residual import BackgroundResidual
 from slams.assimilators.base import Archive
 from slams.assimilators.case_by_case import CaseAnalysis, CaseByCase, centre
 from slams.assimilators.decoding import decoding_errors, encode_windows, network_probe
@@ -128,16 +129,24 @@ class Latent3DVar(ThreeDVar):
         CaseByCase.fit(self, archive)
         self._encoded: tuple[Tensor, Tensor] | None = None
         self._decoding = RecentResults()
+        self._lost: BackgroundResidual | None = None
         if self._residual is not None:
             self._residual.fit(archive)
 
     def analyse_case(self, batch: Batch, members: int) -> CaseAnalysis:
         """Analyse one case; `(M, T, C, H, W)` normalised."""
+        device = batch.climatology.device
+        self.space.to(device)
+        if self._residual is not None and self.residual.of_background and self._lost is None:
+            self._lost = BackgroundResidual(self.space, self.grid, self.residual.archive)
+            self._lost.fit(self.archive, device)
         analysis = super().analyse_case(batch, members)
         if self._residual is None:
             return analysis
-        partners = self.gains.partners
-        sampled = self._residual.add(batch, analysis.members, members, partners=partners)
+        partners, lost = self.gains.partners, self._lost
+        sampled = self._residual.add(
+            batch, analysis.members, members, lost=lost, partners=partners
+        )
         return analysis._replace(members=sampled)
 
     def errors_of(self, batch: Batch) -> Tensor:
@@ -164,16 +173,22 @@ class Latent3DVar(ThreeDVar):
     ) -> Callable[[Tensor], Tensor]:
         """Return the map from latent increments to observed values, `(N, T, P_total)`."""
         encoded, sd = self._encoded_background(batch), self.normaliser.sd
+        offset = self._offset(batch)
 
         def observe(increments: Tensor) -> Tensor:
-            fields = self.space.decode(encoded + increments)
+            fields = self.space.decode(encoded + increments) + offset
             return observe_all(observations.operators, fields * sd + batch.climatology)
 
         return observe
 
     def state_of(self, batch: Batch, increments: Tensor) -> Tensor:
         """Decode the encoded background plus increments: `(M, T, C, H, W)` normalised."""
-        return self.space.decode(self._encoded_background(batch) + increments)
+        decoded = self.space.decode(self._encoded_background(batch) + increments)
+        return decoded + self._offset(batch)
+
+    def _offset(self, batch: Batch) -> Tensor | float:
+        """Return what members get back of the background, see `BackgroundResidual`."""
+        return 0.0 if self._lost is None else self._lost.of_case(self.background_of(batch))
 
     def _encoded_background(self, batch: Batch) -> Tensor:
         self.space.to(batch.climatology.device)
@@ -200,7 +215,8 @@ class Latent3DVar(ThreeDVar):
             days = torch.linspace(0, len(archive.fields) - 1, count).round().long()
             latents, sd, total = self._encodings(device)[0], self.normaliser.sd, 0.0
             for some in days.split(_CHUNK):
-                errors = decoding_errors(self.space, latents[some], archive, some, operators, sd)
+                given = (self.space, latents[some], archive, some, operators, sd, self._lost)
+                errors = decoding_errors(*given)
                 total = total + errors.square().sum(dim=0)
             return (total / count).flatten()
 

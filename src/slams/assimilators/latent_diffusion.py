@@ -191,11 +191,14 @@ class LatentDiffusion(CaseByCase):
         condition = self._condition(batch, members)
         stacked = stack_observations(batch, 0)
         conditioned = "condition" in condition
+        lost = self._fits.lost if conditioned else None
+        offset = 0.0 if lost is None else lost.of_case(self.background_of(batch))
         denoiser, again = self._fits.prior(conditioned), None
         if len(stacked):
-            denoiser = self._guided(batch, stacked, conditioned, self.gains.partners)
+            given = (batch, stacked, conditioned, offset)
+            denoiser = self._guided(*given, self.gains.partners)
             if self.gains.partners.world > 1:
-                again = self._guided(batch, stacked, conditioned, ALONE)
+                again = self._guided(*given, ALONE)
         started = time.perf_counter()
         case = int(batch.case[0])
         shape = (batch.climatology.shape[1], self.space.mean.shape[0], *self.latent_grid.shape)
@@ -209,7 +212,7 @@ class LatentDiffusion(CaseByCase):
         except DivergedError as error:
             day = day_of(float(batch.time[0, 0]))
             raise UserError(f"{self.name}, case {case} ({day}): {error}") from None
-        states = self.space.decode(samples.members)
+        states = self.space.decode(samples.members) + offset
         self.spent.guidance += getattr(denoiser, "seconds", 0.0)
         self.spent.total += time.perf_counter() - started
         self.spent.members += len(states)
@@ -223,11 +226,17 @@ class LatentDiffusion(CaseByCase):
                 only,
                 centred=self.sampler.centred,
                 spread=self.sampler.inflation,
+                lost=lost,
                 partners=self.gains.partners,
             )
         # Members with separate backgrounds are independent draws, whatever their noise.
         own = batch.background is not None and batch.background.members is not None
         return CaseAnalysis(states, samples.diverged, self.sampler.centred and not own)
+
+    @property
+    def keeps_background(self) -> bool:
+        """Return whether members get back what decoding loses of the background."""
+        return self._residual is not None and self.residual.of_background
 
     def _sampled_residual(self) -> DecodingResidual | None:
         """Return the sampler of the decoder's residual; `None` where none is added.
@@ -242,6 +251,12 @@ class LatentDiffusion(CaseByCase):
                 "assimilation.guidance.calibrated: found true beside "
                 "assimilation.residual.sample: true, expected one of them, because both add what "
                 "the decoder smooths away; set one of them to false"
+            )
+        if self.residual.of_background and self.guidance.likelihood == "latent":
+            raise UserError(
+                "assimilation.residual.of_background: found true beside "
+                "assimilation.guidance.likelihood: latent, expected false, because encoded "
+                "observations know nothing of it"
             )
         parts = (self.space, self.normaliser, self.grid, self.seed, self.residual)
         return DecodingResidual(self.name, *parts, local=self.local, unseen=self.unseen)
@@ -266,12 +281,17 @@ class LatentDiffusion(CaseByCase):
         return {"season": season, "condition": encoded.expand(members, -1, -1, -1, -1)}
 
     def _guided(
-        self, batch: Batch, stacked: StackedObservations, conditioned: bool, partners: Partners
+        self,
+        batch: Batch,
+        stacked: StackedObservations,
+        conditioned: bool,
+        offset: Tensor | float,
+        partners: Partners,
     ) -> Denoiser:
         network, columns = self._fits.network(stacked.operators, conditioned), stacked.columns
 
         def observe(latents: Tensor) -> Tensor:
-            fields = self.space.decode(latents)
+            fields = self.space.decode(latents) + offset
             return stacked.apply(fields * self.normaliser.sd + batch.climatology)
 
         unit = self.normaliser.sd.expand(1, *batch.climatology.shape[1:])

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from slams.assimilators.background_residual import BackgroundResidual
 from slams.assimilators.base import Archive
 from slams.assimilators.decoding import network_probe
 from slams.assimilators.denoising_archive import DenoisingArchive
@@ -93,6 +94,7 @@ class LatentFits:
             conditioned: Whether the background is passed to the denoiser.
         """
         method, days = self.method, self._days
+        lost = self.lost if conditioned else None
         probe = network_probe(operators, method.archive, method.seed, days.device)
 
         def measure() -> NetworkErrors:
@@ -100,9 +102,9 @@ class LatentFits:
             errors: Sequence[DenoisingErrors] = []
             if method.uses_errors:
                 self.measure(conditioned)
-                errors = days.errors(prior, operators, conditioned, self.error_scale)
+                errors = days.errors(prior, operators, conditioned, self.error_scale, lost)
             time = method.archive.time[days.days, 0]
-            return NetworkErrors(errors, time, days.decoder_variance(operators))
+            return NetworkErrors(errors, time, days.decoder_variance(operators, lost))
 
         return self._networks.get((probe, torch.tensor(conditioned)), measure)
 
@@ -119,6 +121,16 @@ class LatentFits:
         else:
             unseen = self._denoised(self.method.unseen(), _UNSEEN_DAYS, unseen=True)
             self.error_scale = days.scale(prior, conditioned, unseen)
+
+    @cached_property
+    def lost(self) -> BackgroundResidual | None:
+        """Return the offset of members whose background is encoded; `None` if there is none."""
+        method = self.method
+        if not method.keeps_background:
+            return None
+        lost = BackgroundResidual(method.space, method.grid, method.residual.archive)
+        lost.fit(method.archive, self._days.device)
+        return lost
 
     @cached_property
     def _days(self) -> DenoisingArchive:

@@ -111,3 +111,6 @@ class ResidualSettings:
     season: int = key(75, at_least(1))
     # Training days, evenly spaced, whose decoding errors are measured.
     archive: int = key(320, at_least(2))
+    # Whether members get back what decoding loses of the background, as far as the residuals of
+    # training days follow it; for backgrounds that are accurate forecasts.
+    of_background: bool = False

@@ -1,8 +1,10 @@
 """The denoiser of latent windows and its training loss.
 
 The denoiser uses the preconditioning of Karras et al. 2022 (arXiv 2206.00364); the training noise
-levels are log-normal; the loss is `(1 + sigma^2) / sigma^2 |D(x + sigma n) - x|^2`, averaged over
-the sphere: each row of the grid is weighted by the area of its cells, as in every score.
+levels are log-normal; the loss is `(s^2 + sigma^2) / sigma^2 |D(x + sigma n) - x|^2`, `s^2` the
+variance of the data about what the denoiser is centred on (`slams.diffusion.centred`; 1 for
+standardised data), averaged over the sphere: each row of the grid is weighted by the area of its
+cells, as in every score.
 (Unweighted, the rows poleward of 60 degrees are a third of the loss but an eighth of the globe.)
 Optional weights per channel multiply this. For any weights the best denoiser is `E[x | x_t]`, but
 a network that does not reach it has its errors where they cost least.
@@ -16,21 +18,30 @@ import torch
 from torch import Tensor, nn
 
 from slams.diffusion.backend import KarrasDenoiser, VESchedule, time_of_sigma
+from slams.diffusion.centred import CentredDenoiser, data_variance
 
 __all__ = ["NoiseDraw", "denoising_loss", "draw_noise", "make_denoiser"]
 
 
 def make_denoiser(
-    backbone: nn.Module, sigma_min: float = 1e-2, sigma_max: float = 1e2
+    backbone: nn.Module,
+    sigma_min: float = 1e-2,
+    sigma_max: float = 1e2,
+    departure_sd: Tensor | None = None,
 ) -> KarrasDenoiser:
-    """Wrap a network into a denoiser with unit data variance.
+    """Wrap a network into a denoiser, with unit data variance or centred on the background.
 
     Args:
         backbone: Network of `(B, T, K, h, w)` and `(B,)` log noise levels.
         sigma_min: Noise level at `t = 0`.
         sigma_max: Noise level at `t = 1`; the denoiser accepts levels outside this range.
+        departure_sd: `(K,)` standard deviation of the data about the background, for a denoiser
+            centred on it; `None` for a plain one.
     """
-    return KarrasDenoiser(backbone, VESchedule(sigma_min=sigma_min, sigma_max=sigma_max))
+    schedule = VESchedule(sigma_min=sigma_min, sigma_max=sigma_max)
+    if departure_sd is None:
+        return KarrasDenoiser(backbone, schedule)
+    return CentredDenoiser(backbone, schedule, departure_sd)
 
 
 @dataclass(frozen=True)
@@ -103,7 +114,7 @@ def denoising_loss(
     t = time_of_sigma(draw.sigma, denoiser.schedule)
     known = draw.known if age is None else draw.known * age
     mean = denoiser(x_t, t, condition=condition, known=known, season=season).mean
-    weight = (1 + sigma**2) / sigma**2
+    weight = (data_variance(denoiser, condition, known, x) + sigma**2) / sigma**2
     error = weight * (mean - x).square()
     if importance is not None:
         error = importance.reshape(-1, 1, 1) * error

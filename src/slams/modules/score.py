@@ -42,6 +42,8 @@ class LatentScore(TrainedModule):
         vae: Fingerprint of the VAE's run; a score model cannot be used with another VAE.
         importance: `(K,)` weights of the channels in the loss, needed only for training; `None`
             for 1.
+        departure_sd: `(K,)` standard deviation of the latents about the encoded backgrounds, for a
+            denoiser that is centred on these; `None` for one that is not.
     """
 
     stage = "score"
@@ -60,6 +62,7 @@ class LatentScore(TrainedModule):
         latent_sd: Tensor,
         vae: str,
         importance: Tensor | None = None,
+        departure_sd: Tensor | None = None,
     ) -> None:
         settings = {"config": asdict(config), "latent_shape": list(latent_shape), "vae": vae}
         super().__init__(config.optimizer, channels, grid, settings)
@@ -77,7 +80,8 @@ class LatentScore(TrainedModule):
             )
             for _ in range(config.ensemble)
         ]
-        self.denoiser = make_denoiser(NetworkMean(networks) if len(networks) > 1 else networks[0])
+        backbone = NetworkMean(networks) if len(networks) > 1 else networks[0]
+        self.denoiser = make_denoiser(backbone, departure_sd=departure_sd)
         self.register_buffer("latent_mean", latent_mean.clone())
         self.register_buffer("latent_sd", latent_sd.clone())
         weights = torch.ones_like(latent_mean) if importance is None else importance.clone()
@@ -93,7 +97,9 @@ class LatentScore(TrainedModule):
     @classmethod
     def build(cls, saved: Saved) -> LatentScore:
         """Build the module from a checkpoint."""
-        return cls(*cls._saved_arguments(saved), saved.settings["vae"])
+        arguments = cls._saved_arguments(saved)
+        departure_sd = saved.state.get("denoiser.sd")
+        return cls(*arguments, saved.settings["vae"], departure_sd=departure_sd)
 
     @staticmethod
     def _saved_arguments(saved: Saved) -> tuple[Any, ...]:

@@ -11,7 +11,8 @@ from torch import Tensor
 from data_modules.reanalysis import ReanalysisDataModule
 from slams.bundles.weights import weights_file
 from slams.config.schema import Config
-from slams.diffusion.backend import Denoiser, KarrasDenoiser
+from slams.diffusion.backend import Denoiser
+from slams.diffusion.centred import with_backbone
 from slams.diffusion.trajectory import TrajectoryDenoiser
 from slams.errors import UserError
 from slams.modules.base import TrainedModule
@@ -117,7 +118,7 @@ class Networks:
         kind = GUIDANCE.get(settings.guidance.kind, "assimilation.guidance.kind")
         if precision == "bf16-mixed" and not kind.uses_jacobian:
             space = LatentSpace(space.encoder, Bfloat16(space.decoder), space.mean, space.sd)
-            denoiser = KarrasDenoiser(Bfloat16(denoiser.backbone), denoiser.schedule)
+            denoiser = with_backbone(denoiser, Bfloat16(denoiser.backbone))
         if data.days == data.window:
             return space, denoiser
         step = 1 / DAYS_PER_YEAR

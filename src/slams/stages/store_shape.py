@@ -97,12 +97,17 @@ def observed_points(config: Config, shape: StoreShape) -> tuple[int, float]:
         add(own, len(stations.variables), 1 - stations.missing)
     if "satellite" in section.use:
         satellite = section.satellite
-        own = (shape.rows // satellite.footprint) * (shape.columns // satellite.footprint)
-        share = satellite.coverage if satellite.geometry == "slanted" else 1.0
         if satellite.source.kind:
-            # Before it is prepared, a cell of an image for each of the model: as it is averaged.
-            own, share = shape.image or shape.rows * shape.columns, 1.0
-        add(own, 1, share)
+            # Cells of an image are not at random: averaged, they are at most those of averages.
+            # Before the image is prepared it counts as many as the model.
+            most, degrees = shape.rows * shape.columns, section.superob.degrees
+            own = shape.image or most
+            if degrees is not None:
+                own = min(own, round(_SQUARE_DEGREES / degrees**2) if degrees else most)
+            network, used = network + own, used + own
+        else:
+            own = (shape.rows // satellite.footprint) * (shape.columns // satellite.footprint)
+            add(own, 1, satellite.coverage if satellite.geometry == "slanted" else 1.0)
     if "degraded" in section.use:
         degraded = section.degraded
         own = math.prod(

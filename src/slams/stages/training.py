@@ -159,6 +159,7 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
         latents.train.sd,
         vae_run,
         _importance(config, vae, latents.train),
+        latents.train.departure_sd() if config.score.centre == "background" else None,
     )
     work = functools.partial(fit, config, module, config.score.optimizer, latents)
     return run_stage(config, request, work)
@@ -258,8 +259,16 @@ def _dry_run_score(
     season = (archive.time[:, 0] / DAYS_PER_YEAR % 1).to(torch.float32)
     batch = LatentBatch(latents, background, season)
     shape = tuple(latents.shape[1:])
+    centred = config.score.centre == "background"
     module = LatentScore(
-        config.score, datamodule.channels, datamodule.grid, shape, mean, sd, vae_run
+        config.score,
+        datamodule.channels,
+        datamodule.grid,
+        shape,
+        mean,
+        sd,
+        vae_run,
+        departure_sd=torch.ones_like(sd) if centred else None,
     )
     dry_run_step(config.trainer, module, latents.shape, lambda: module.loss(batch).mean())
 

@@ -122,9 +122,9 @@ def test_needs_are_those_of_source_and_recipe(tmp_path, tiny_source):
     assert (found.values, found.regridded, found.points) == (4 * 288, 4 * 288, 72)
     assert (found.channels, found.steps, found.file_steps) == (4, 110, 64)
     assert found.variable_bytes == 2 * 288 * 4
-    # K = 3 coefficients; days and squares, and 4 sums over the pairs of each of 3 lags.
+    # K = 1 coefficient; days and squares, and 4 sums over the pairs of each of 3 lags.
     assert found.reach_steps == 3
-    assert found.sums_bytes == 8 * (3 + 2 + 4 * 3)
+    assert found.sums_bytes == 8 * (1 + 2 + 4 * 3)
     data.source.gaps = data.channels[:1]
     gaps = plan_memory(plan(data), 20, data.lags)
     # A quarter of the channels sums the upper triangle of B B^T at each point.
@@ -139,7 +139,7 @@ def test_a_task_keeps_to_its_memory(tmp_path: Path):
         source=SourceConfig(path=str(tmp_path / "waves.zarr")),
         channels=[f"temperature@{level}" for level in (1000, 850, 500, 250)],
         splits=SplitsConfig(train=["1980-01-01", "1980-06-30"]),
-        harmonics=1,
+        harmonics=0,
     )
     work = plan(data)
     need = plan_memory(work, data.harmonics, data.lags)
@@ -166,7 +166,7 @@ def test_a_task_keeps_to_its_memory(tmp_path: Path):
         (),
     )
     allowed = 8 * (64 + need.reach_steps) * 4 * 61 * 120 + need.sums
-    climatology = np.zeros((3, 4, 61 * 120))
+    climatology = np.zeros((1, 4, 61 * 120))
     for task in (days.moments, partial(days.anomalies, climatology)):
         tracemalloc.start()
         task(0, 200)

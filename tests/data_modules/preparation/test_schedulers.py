@@ -132,7 +132,7 @@ data:
   source: {{path: {root / "run.zarr"}}}
   channels: [temperature@850, temperature@500, total_precipitation_24hr]
   splits: {{train: [2001-01-01, 2001-09-30]}}
-  harmonics: 1
+  harmonics: 0
   lags: [1, 2, 3]
   prepare: {{workers: 2, memory: 1500 MB}}
 observations: {{use: []}}

@@ -57,7 +57,7 @@ RECIPE = {
 
 @pytest.mark.parametrize(("source", "drawn"), [("truth", None), ("store", OBSERVATIONS)])
 def test_the_record_of_a_recipe_is_as_it_was(source, drawn):
-    config = tiny_recipe(Path("here"), "run.zarr")
+    config = tiny_recipe(Path("here"), "run.zarr", harmonics=1)
     observations = replace(config.observations, source=source)
     found = store_recipe(config.data, observations, 7)
     assert found == {**RECIPE, "observations": drawn}

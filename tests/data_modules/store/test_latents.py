@@ -174,3 +174,17 @@ def test_other_ranks_wait_for_rank_zero(tmp_path: Path) -> None:
     write(path, space(), {**splits, "train": archive(12)}, KEY)
     waiting.join(timeout=60)
     assert seen == [12]
+
+
+def test_departures_are_those_from_backgrounds_of_the_usual_age(tmp_path: Path) -> None:
+    """Of every window, or of some of them; older backgrounds do not count."""
+    path = tmp_path / "latents.zarr"
+    parts = {"train": archive(70), "validation": archive(9, 1), "train_lag_5": archive(70, 2)}
+    write(path, space(), parts, KEY)
+    train = LatentStore(path, "train", ages={5: 2.5})
+    assert len(train.latents) == 140
+    departures = (train.latents - train.background)[:70].double()
+    expected = departures.square().mean(dim=(0, 1, 3, 4)).sqrt().float()
+    torch.testing.assert_close(train.departure_sd(), expected)
+    some = departures[[0, 23, 46, 69]].square().mean(dim=(0, 1, 3, 4)).sqrt().float()
+    torch.testing.assert_close(train.departure_sd(windows=4), some)

@@ -23,7 +23,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import xarray as xr
 
 from data_modules.sources.canonical.reading import Reading
 from data_modules.sources.files.opening import find_files, open_netcdf
@@ -80,7 +79,7 @@ def open_gridded_olr(
     config = SourceConfig(kind="cf", path=source.path)
     reading = Reading(config, (channel,), key, label=where)
     files = find_files(config, "NetCDF files of imagery", key)
-    dataset = open_netcdf(files, key, _time_of(open_netcdf(files[:1], key)))
+    dataset = open_netcdf(files, key, reading.repairs)
     images = open_regular(dataset, channel, source.variable, reading)
     if images.time is None:
         raise reading.fault("found no time, expected dates")
@@ -94,8 +93,3 @@ def open_gridded_olr(
         )
     left_out = Accounting(where, f"{key}.left_out", source.left_out, "values")
     return _Gridded(images, satellite, inside, Record(left_out, notes=reading.repairs))
-
-
-def _time_of(dataset: xr.Dataset) -> str:
-    """Return the name of the dimension of time."""
-    return "valid_time" if "valid_time" in dataset.dims else "time"

@@ -71,7 +71,7 @@ def open_pixels(
         if Path(file).suffix in TABLES:
             pixels = table_pixels(open_table(file, f"{key}.path"), channel, f"imagery {file}")
         else:
-            dataset = open_netcdf([file], key)
+            dataset = open_netcdf([file], key, reading.repairs)
             if not is_swath(dataset):
                 raise reading.fault(
                     "found no position for each pixel, expected latitude and longitude of the "

@@ -26,13 +26,14 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from data_modules.sources.canonical.units import conversion, examples, level_factor
 from data_modules.sources.files.opening import refused
 from data_modules.sources.stations.reports.columns import numbers
 from data_modules.sources.stations.reports.request import ReportRequest
 from data_modules.sources.stations.reports.table import StationReports
-from data_modules.sources.stations.reports.units import conversion, known_units, level_factor
 from slams.errors import UserError
 from slams.runtime.ranks import say
+from slams.variables import UNITS
 
 __all__ = ["read_arm_column"]
 
@@ -108,11 +109,12 @@ def _read(
     """Return the reports of a quantity, and a description of what it was read from."""
     array = _find(column, variable, file)
     name, stated = str(array.name), str(array.attrs.get("units", "")).strip()
-    unit = conversion(stated, variable) if stated else None
+    target = UNITS[variable]
+    unit = conversion(stated, target) if stated else None
     if unit is None:
         raise UserError(
             f"station archive {file}: {name} has units {array.attrs.get('units')!r}, expected "
-            f"{_QUANTITIES[variable].units} (or one of {known_units(variable)})"
+            f"{_QUANTITIES[variable].units} (or {examples(target)})"
         )
     time = _times(column, file)
     hours = _step(time, file) if variable == _RAIN else 0.0
@@ -207,7 +209,13 @@ def _step(time: np.ndarray, file: Path) -> float:
             f"station archive {file}: found {len(time)} step, expected at least two, from which "
             f"the hours follow that precipitation covers"
         )
-    return float(np.median(np.diff(time)) / np.timedelta64(1, "h"))
+    steps = np.diff(time) / np.timedelta64(1, "h")
+    if not np.allclose(steps, steps[0], rtol=0.02):  # to the minute
+        raise UserError(
+            f"station archive {file}: has steps of {steps.min():g} to {steps.max():g} h, expected "
+            f"equal steps in order, from which the hours follow that precipitation covers"
+        )
+    return float(np.median(steps))
 
 
 def _levels(column: xr.Dataset, dimension: str, file: Path) -> Sequence[float]:

@@ -33,12 +33,13 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet
 
+from data_modules.sources.files.containers import open_bytes
 from data_modules.sources.files.opening import refused
 from data_modules.sources.stations.reports.columns import numbers, utc_times
 from data_modules.sources.stations.reports.request import ReportRequest, open_text
 from data_modules.sources.stations.reports.station_list import countries
 from data_modules.sources.stations.reports.table import StationReports
-from slams.errors import UserError
+from slams.errors import UserError, first_line
 
 __all__ = ["read_ghcnh"]
 
@@ -148,10 +149,10 @@ def _open(file: Path, columns: Sequence[str], key: str) -> pd.DataFrame:
         return name in codes or name.upper() in heads
 
     if file.suffix == ".parquet":
-        with refused(f"{key}: {file} cannot be read as Parquet"):
-            names = [name for name in pyarrow.parquet.read_schema(file).names if needed(name)]
-            table = pyarrow.parquet.read_table(file, columns=names)
-            return table.to_pandas(ignore_metadata=True)
+        with open_bytes(file, key) as data, refused(f"{key}: {file} cannot be read as Parquet"):
+            parquet = pyarrow.parquet.ParquetFile(data)
+            names = [name for name in parquet.schema_arrow.names if needed(name)]
+            return parquet.read(columns=names).to_pandas(ignore_metadata=True)
     with open_text(file, key) as text:
         try:
             return pd.read_csv(
@@ -159,7 +160,7 @@ def _open(file: Path, columns: Sequence[str], key: str) -> pd.DataFrame:
             )
         except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
             raise UserError(
-                f"{key}: {file} cannot be read ({error}), expected {_EXPECTED}"
+                f"{key}: {file} cannot be read ({first_line(error)}), expected {_EXPECTED}"
             ) from None
 
 

@@ -118,6 +118,8 @@ def _levels(
         try:
             name, count, day, time = line[1:12].strip(), int(line[32:36]), *_time(line)
             latitude, longitude = _degrees(line[55:62]), _degrees(line[63:71])
+            if not name.isalnum():
+                raise ValueError(name)
         except ValueError:
             kind = (
                 "the header of an IGRA 2 sounding"
@@ -173,8 +175,14 @@ def _refuse_truncated(file: Path, header: str, levels: int) -> None:
         )
 
 
+# Columns of a level to the end of its temperature: a shorter line was cut, maybe within a number.
+_SHORTEST = 27
+
+
 def _codes(level: str) -> tuple[int, int] | None:
     """Return pressure (Pa) and the code of the temperature of a level, `None` without them."""
+    if len(level.rstrip()) < _SHORTEST:
+        return None
     try:
         return int(level[9:15]), int(level[22:27])
     except ValueError:

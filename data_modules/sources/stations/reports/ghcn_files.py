@@ -26,7 +26,7 @@ from typing import TextIO
 import pandas as pd
 
 from data_modules.sources.stations.reports.request import open_text
-from slams.errors import UserError
+from slams.errors import UserError, first_line
 
 __all__ = ["FIELDS", "LINE", "SUFFIXES", "read_ghcn_lines"]
 
@@ -83,7 +83,9 @@ def read_ghcn_lines(
             else:
                 yield from _chunks(text, rows, header=None, names=list(FIELDS))
         except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-            raise UserError(f"station archive {file}: expected lines {LINE} ({error})") from None
+            raise UserError(
+                f"station archive {file}: expected lines {LINE} ({first_line(error)})"
+            ) from None
 
 
 def _chunks(text: TextIO, rows: int, **options: object) -> Iterator[pd.DataFrame]:

@@ -27,12 +27,19 @@ _MIRRORS = ((-1, 1), (1, -1), (-1, -1))
 
 
 def keep_on_globe(table: pd.DataFrame, left_out: Accounting) -> pd.DataFrame:
-    """Leave out reports whose position is missing or outside the globe.
+    """Leave out reports of no station, or whose position is missing or outside the globe.
 
     Args:
-        table: Columns station_id, latitude and longitude.
+        table: Columns station_id, time, latitude and longitude.
         left_out: The account.
     """
+    named = table["station_id"].notna() & table["station_id"].ne("")
+    table = left_out.keep(
+        table,
+        named,
+        "station without a name",
+        lambda row: f"a report of {row['time']} has no station",
+    )
     for name, low, high in _RANGES:
         table = left_out.keep(
             table,

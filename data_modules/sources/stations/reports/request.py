@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
+import codecs
 import io
 import re
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,10 +16,11 @@ from typing import TextIO
 import numpy as np
 import pandas as pd
 
+from data_modules.sources.files.containers import open_bytes
 from data_modules.sources.stations.reports.accounting import Accounting
 from data_modules.sources.stations.reports.table import COLUMNS, StationReports, station_reports
 from slams.config.schema import StationSourceConfig
-from slams.errors import UserError
+from slams.errors import UserError, first_line
 
 __all__ = ["ReportRequest", "keep_times", "open_text", "read_csv"]
 
@@ -146,38 +145,20 @@ class ReportRequest:
 
 @contextmanager
 def open_text(path: str | Path, key: str) -> Iterator[TextIO]:
-    """Open a text file, plain, compressed with gzip, or alone in a ZIP archive.
+    """Open a text file, plain, compressed, or alone in an archive (see `files.containers`).
 
     Args:
         path: The file.
         key: Dotted key of the recipe that names it, for messages.
 
     Raises:
-        UserError: The file is missing, truncated, or not compressed as its name says, or a ZIP
-            archive has several files.
+        UserError: The file is missing, truncated, an error page, or an archive of several files.
     """
-    layout = {"encoding": "ascii", "errors": "replace", "newline": ""}
-    try:
-        if str(path).endswith(".zip"):
-            with zipfile.ZipFile(path) as archive, archive.open(_only(archive, path, key)) as file:
-                yield io.TextIOWrapper(file, **layout)
-            return
-        opener = gzip.open if str(path).endswith(".gz") else open
-        with opener(path, "rt", **layout) as file:
-            yield file  # type: ignore[misc]
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{key}: {path} cannot be read, missing or truncated ({error})") from None
-
-
-def _only(archive: zipfile.ZipFile, path: str | Path, key: str) -> str:
-    """Return the name of the only file of a ZIP archive."""
-    names = [name for name in archive.namelist() if not name.endswith("/")]
-    if len(names) != 1:
-        raise UserError(
-            f"{key}: {path} has {len(names)} files ({', '.join(names[:5])}), expected one; "
-            f"extract it and name the directory"
-        )
-    return names[0]
+    with open_bytes(path, key) as file:
+        # Text is read byte by byte, for archives of fixed width: the mark is not one character.
+        if file.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
+            file.seek(0)
+        yield io.TextIOWrapper(file, encoding="ascii", errors="replace", newline="")
 
 
 def read_csv(path: str | Path, key: str, needed: Sequence[str], expected: str) -> pd.DataFrame:
@@ -197,7 +178,7 @@ def read_csv(path: str | Path, key: str, needed: Sequence[str], expected: str) -
             rows = pd.read_csv(text, dtype=str, keep_default_na=False, skipinitialspace=True)
         except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
             raise UserError(
-                f"{key}: {path} cannot be read as CSV ({error}), expected {expected}"
+                f"{key}: {path} cannot be read as CSV ({first_line(error)}), expected {expected}"
             ) from None
     rows.columns = [str(name).strip() for name in rows.columns]
     missing = [name for name in needed if name not in rows]

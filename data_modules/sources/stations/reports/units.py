@@ -1,12 +1,11 @@
-"""Units of reports: the conversions that the readers of fields use as well, applied to tables."""
+"""Units of reports: the conversions of `canonical.units`, applied to tables."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 
-from data_modules.sources.canonical.axes import LEVEL_FACTORS
-from data_modules.sources.canonical.layouts import UNIT_CONVERSIONS, Unit
+from data_modules.sources.canonical.units import Unit, conversion, examples
 from data_modules.sources.stations.reports.accounting import Accounting
 from data_modules.sources.stations.reports.ranges import RANGES
 from slams.errors import UserError
@@ -14,10 +13,7 @@ from slams.variables import UNITS
 
 __all__ = [
     "MISTAKEN",
-    "conversion",
     "converted",
-    "known_units",
-    "level_factor",
     "refuse_other_units",
 ]
 
@@ -33,26 +29,6 @@ MISTAKEN = {
 }
 
 
-def conversion(units: str, variable: str) -> Unit | None:
-    """Return the conversion from stated units to those of a variable, `None` if there is none.
-
-    Args:
-        units: Units as a file states them; "" for those of the variable.
-        variable: Canonical name of the variable.
-    """
-    return UNIT_CONVERSIONS[UNITS[variable]].get(units) if units else Unit()
-
-
-def known_units(variable: str) -> str:
-    """Return units that a variable may have, for messages."""
-    return ", ".join(UNIT_CONVERSIONS[UNITS[variable]])
-
-
-def level_factor(units: str) -> float | None:
-    """Return the factor from units of levels to hPa, `None` if there is none."""
-    return LEVEL_FACTORS.get(units or "hPa")
-
-
 def converted(read: pd.DataFrame, left_out: Accounting) -> pd.DataFrame:
     """Convert values and errors to the units of the long table.
 
@@ -61,14 +37,17 @@ def converted(read: pd.DataFrame, left_out: Accounting) -> pd.DataFrame:
         left_out: Account of the rows that cannot be converted.
     """
     pairs = list(zip(read["variable"], read["units"], strict=True))
-    found = {pair: conversion(pair[1], pair[0]) for pair in dict.fromkeys(pairs)}
+    found = {
+        (name, units): conversion(units, UNITS[name]) if units else Unit()
+        for name, units in dict.fromkeys(pairs)
+    }
     read = left_out.keep(
         read,
         [found[pair] is not None for pair in pairs],
         "units unknown",
         lambda row: (
             f"row {row.name} has {row['variable']} in {row['units']!r}, expected "
-            f"{UNITS[row['variable']]} (or one of {known_units(row['variable'])})"
+            f"{UNITS[row['variable']]} (or {examples(UNITS[row['variable']])})"
         ),
     )
     pairs = zip(read["variable"], read["units"], strict=True)

@@ -26,13 +26,13 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from data_modules.sources.canonical.units import level_factor
 from data_modules.sources.stations.reports.accounting import Accounting
 from data_modules.sources.stations.reports.columns import numbers as read_numbers
 from data_modules.sources.stations.reports.columns import utc_times, without_codes
 from data_modules.sources.stations.reports.table import COLUMNS, StationReports, checked_table
 from data_modules.sources.stations.reports.units import (
     converted,
-    level_factor,
     refuse_other_units,
 )
 from data_modules.tables.columns import (

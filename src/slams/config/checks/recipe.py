@@ -205,6 +205,8 @@ def _check_networks(config: Config) -> None:
     check_that(latent or score.shifts == 0, config, "score.shifts", why)
     why = "latent, since where score.space is pixel there is no decoder"
     check_that(latent or score.loss == "latent", config, "score.loss", why)
+    why = "climatology, since fields are not encoded where score.space is pixel"
+    check_that(latent or score.centre == "climatology", config, "score.centre", why)
     why = f"more than sigma_min, {sampler.sigma_min}"
     ordered = sampler.sigma_max > sampler.sigma_min
     check_that(ordered, config, "assimilation.sampler.sigma_max", why)

@@ -76,14 +76,15 @@ class SourceDimensionsConfig:
 class SourceConfig:
     """Where the fields come from."""
 
-    # Layout of the source: `nature_run` (CF Zarr), `weatherbench2`, `arco_era5`, `chaosbench`
-    # (Zarr), `noaa_psl`, `cpc_gauge` (NetCDF), `cf`, anything that follows the CF conventions, or
-    # `no_fields`, days with observations alone; its path is FIRST/LAST.
+    # Layout of the source: `nature_run` (CF Zarr), `weatherbench2`, `arco_era5`, `chaosbench`,
+    # `anemoi` (Zarr), `era5_cds` (NetCDF or GRIB of the Climate Data Store), `noaa_psl`,
+    # `cpc_gauge` (NetCDF), `cf`, anything that follows the CF conventions, or `no_fields`, days
+    # with observations alone; its path is FIRST/LAST.
     kind: str = key("nature_run", registered(SOURCES))
     # Path, pattern with `*`, or address (gs://, s3://, https://; extra `cloud`) of the source;
     # `sample` is the nature run embedded in the package.
     path: str = key("sample", PATH)
-    # Files that follow one another in time, instead of `path` (NetCDF).
+    # Files that follow one another in time, instead of `path` (NetCDF, GRIB).
     files: list[str] = key([], each(PATH))
     # Daily value of a source with several instants per day: the `instant` at 00 UTC, or their
     # `mean`. Accumulations and mean fluxes are combined to whole UTC days in either case.

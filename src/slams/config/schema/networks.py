@@ -115,6 +115,9 @@ class ScoreConfig:
     # Largest shift (cells of longitude, either way) of the rolled copies of the training days that
     # are added, of fields and background together: weather a little to the east is possible too.
     shifts: int = key(0, NOT_NEGATIVE)
+    # What the denoiser learns departures from: `climatology`, the mean of the latents, or
+    # `background`, the encoded background where one is given, for backgrounds that are forecasts.
+    centre: str = key("climatology", one_of("climatology", "background"))
     # Weights of errors in the training loss: `latent`, all standardised channels equally, or
     # `decoded`, each by the variance of the fields that the decoder makes of it.
     loss: str = key("latent", one_of("latent", "decoded"))

@@ -115,6 +115,75 @@ def test_downward_flux_is_turned(tmp_path):
     np.testing.assert_array_equal(mapped, named)
 
 
+def as_ttr(values: np.ndarray, standard_name: str, name: str = "ttr") -> xr.Dataset:
+    """Make hourly net thermal radiation of ECMWF, J m-2, positive downwards."""
+    dataset = made(step=1)[["rlut"]].rename(rlut=name)
+    dataset[name] = (dataset[name].dims, values, {"units": "J m**-2"})
+    if standard_name:
+        dataset[name].attrs["standard_name"] = standard_name
+    return dataset
+
+
+@pytest.mark.parametrize(
+    ("name", "standard_name", "more"),
+    [
+        ("ttr", "toa_outgoing_longwave_flux", {}),  # as the archive's conversion names it
+        ("ttr", "unknown", {}),
+        ("ttr", "", {}),
+        ("top_net_thermal_radiation", "", {}),
+        ("var179", "", {"GRIB_paramId": 179}),
+        ("x", "toa_outgoing_longwave_flux", {"GRIB_shortName": "ttr"}),
+    ],
+)
+def test_net_radiation_of_ecmwf_is_positive_downwards(tmp_path, name, standard_name, more):
+    """About -8.5e5 J m-2 in an hour are 236 W m-2 outgoing, whatever the standard name says."""
+    rlut = made(step=1)["rlut"].values
+    dataset = as_ttr(-3600 * rlut, standard_name, name)
+    dataset[name].attrs.update(more)
+    asked = [SourceVariableConfig(OLR[0].variable, name, hours=1, stamp="start")]
+    found = opened(dataset, tmp_path, OLR, variables=asked)[OLR[0].variable].values
+    expected = rlut.reshape(4, 24, 6, 12)[:, :, ::-1].mean(axis=1, dtype=np.float64)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    # Who turns it by hand, as was necessary before, does not turn it twice.
+    asked = [SourceVariableConfig(OLR[0].variable, name, factor=-1.0, hours=1, stamp="start")]
+    again = opened(dataset, tmp_path, OLR, variables=asked)[OLR[0].variable].values
+    np.testing.assert_array_equal(again, found)
+
+
+@pytest.mark.parametrize("name", ["mtnlwrf", "avg_tnlwrf"])
+def test_mean_rates_of_ecmwf_are_positive_downwards(tmp_path, name):
+    dataset = made()[["rlut"]].rename(rlut=name)
+    dataset[name] = -dataset[name]
+    dataset[name].attrs = {"units": "W m**-2", "standard_name": "toa_outgoing_longwave_flux"}
+    found = opened(dataset, tmp_path, OLR)[OLR[0].variable].values
+    np.testing.assert_array_equal(found, made()["rlut"].values[:, ::-1])
+
+
+@pytest.mark.parametrize("name", ["rlut", "olr", "ulwrf"])
+def test_outgoing_radiation_of_other_archives_is_left(tmp_path, name):
+    dataset = made()[["rlut"]].rename(rlut=name)
+    found = opened(dataset, tmp_path, OLR)[OLR[0].variable].values
+    np.testing.assert_array_equal(found, made()["rlut"].values[:, ::-1])
+
+
+def test_a_swath_is_refused_in_one_sentence(tmp_path):
+    """Pixels over (scan, pixel), as level-2 files of polar orbiters have them."""
+    scans, pixels = 5, 7
+    places = np.random.default_rng(2).uniform(-60, 60, (scans, pixels))
+    for dims in (("scan", "pixel"), ("time", "pixel")):
+        swath = xr.Dataset(
+            {"olr": (dims, 240 + places, {"units": "W m-2"})},
+            coords={
+                "latitude": (dims, places, {"standard_name": "latitude"}),
+                "longitude": (dims, 2 * places, {"standard_name": "longitude"}),
+                "time": (dims[0], made(scans)["time"].values),
+            },
+        )
+        for names in ({}, {"latitude": "LAT", "longitude": "LON"}):
+            with pytest.raises(UserError, match=r"two dimensions, \(\w+, pixel\), as in a swath"):
+                opened(swath.rename(names), tmp_path, OLR)
+
+
 def with_bounds(dataset: xr.Dataset, before: float, after: float) -> xr.Dataset:
     time = dataset["time"].values
     hours = np.timedelta64(3600, "s")

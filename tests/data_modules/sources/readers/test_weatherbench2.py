@@ -152,8 +152,8 @@ def changed(store, tmp_path: Path, change) -> Path:
         (lambda d: d.sel(level=[850, 500]), r"level 50 hPa of temperature is missing"),
         (lambda d: d.rename(temperature="t"), r"variable 'temperature' .* is missing"),
         (
-            lambda d: d.assign(temperature=d["temperature"].assign_attrs(units="degF")),
-            r"units 'degF', expected K",
+            lambda d: d.assign(temperature=d["temperature"].assign_attrs(units="K day-1")),
+            r"units 'K day-1', expected K",
         ),
         (
             lambda d: d.isel(time=np.arange(1, 48, 4)),

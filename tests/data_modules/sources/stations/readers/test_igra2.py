@@ -181,7 +181,7 @@ def test_files_as_the_archive_publishes_them(tmp_path):
         archive.writestr("b.txt", "")
     with pytest.raises(UserError, match=r"2 files \(a\.txt, b\.txt\), expected one"):
         read_igra2(request)
-    (folder / "AUM00011036-data.txt.zip").write_bytes(b"PK and nothing else")
+    (folder / "AUM00011036-data.txt.zip").write_bytes(b"PK\x03\x04 and nothing else")
     with pytest.raises(UserError, match=r"AUM00011036-data\.txt\.zip cannot be read"):
         read_igra2(request)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from data_modules.sources.stations.readers.isd import read_isd
@@ -56,6 +57,18 @@ def test_codes_become_kelvin_and_millimetres(tmp_path):
         16.36,
         200.0,
     ]
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_the_mark_of_utf_8_is_no_part_of_the_first_column(tmp_path, mark):
+    """Which may be the precipitation, a column that need not be there."""
+    path = write_lines(tmp_path / "11035099999.csv", [isd_header(), *ROWS])
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table = table[sorted(table, key=lambda name: name != "AA1")]
+    path.write_bytes(mark + table.to_csv(index=False).encode())
+    config = StationSourceConfig(kind="isd", path=str(path))
+    reports = read_isd(ReportRequest(config, BOTH, FIRST, LAST, KEY))
+    assert accepted(reports, RAIN) == [(0, 6, 1.2), (6, 6, 0.0)]
 
 
 def test_quality_codes_reject_and_all_is_counted(tmp_path):
