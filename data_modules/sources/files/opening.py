@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from data_modules.sources.files.containers import (
+from data_modules.containers.unpacking import (
     check_plain,
     delete_on_failure,
     delete_with,

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from data_modules.containers.unpacking import open_bytes, unpacked
 from data_modules.sources import open_source
-from data_modules.sources.files.containers import open_bytes, unpacked
 from data_modules.sources.stations.reports.request import open_text
 from slams.config.schema import SourceConfig
 from slams.errors import UserError

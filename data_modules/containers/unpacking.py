@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from data_modules.sources.files.error_pages import describe_error_page
+from data_modules.containers.error_pages import describe_error_page
 from slams.errors import UserError, first_line
 
 __all__ = ["check_plain", "delete_on_failure", "delete_with", "open_bytes", "unpacked"]
