@@ -68,7 +68,7 @@ def check_block(
     where: str,
     key: str,
 ) -> None:
-    """Refuse values that are physically impossible, and missing values that are not allowed.
+    """Refuse what is physically impossible, and missing values that are not allowed.
 
     Args:
         values: `(n, C, H, W)` physical.
@@ -81,8 +81,8 @@ def check_block(
         key: Dotted key of the source in the recipe, for messages.
 
     Raises:
-        UserError: A value is outside the range of its units, a field has no value at all, or a
-            value is missing on a training day.
+        UserError: A value is outside the range of its units, a field is one number or has no value
+            at all, or a value is missing on a training day.
     """
     for index, spec in enumerate(channels):
         if spec.name in absent:
@@ -97,6 +97,16 @@ def check_block(
             raise UserError(
                 f"source {where}: {spec.name} of {iso_date(time[step])} has the value {actual:g}, "
                 f"expected {low:g} to {high:g} {spec.units}; check units, sign and fill value"
+            )
+        # NaN where a value is missing: what is left of a field may well be alike.
+        lowest = field.min(axis=(1, 2))
+        uniform = np.flatnonzero(lowest == field.max(axis=(1, 2)))
+        if len(uniform):
+            step = int(uniform[0])
+            raise UserError(
+                f"source {where}: {spec.name} of {iso_date(time[step])} is {lowest[step]:g} "
+                f"{spec.units} everywhere, which is no field; leave this day out of the source, "
+                f"or make its values missing (NaN) and add the channel to {key}.gaps"
             )
         if known.all() or spec.name in gaps:
             continue

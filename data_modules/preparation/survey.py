@@ -43,7 +43,7 @@ def survey(parts: Sequence[Part]) -> list[str]:
 
 
 def _survey(part: Part) -> list[str]:
-    path, absent = part.config.path or part.config.files[0], part.config.absent
+    path = part.config.path or part.config.files[0]
     axis = part.dataset["time"].values.astype(np.float64)
     most = _REMOTE_DAYS if is_address(path) else _DAYS
     steps = part.steps[np.unique(np.linspace(0, len(part.steps) - 1, most).round().astype(int))]
@@ -52,25 +52,36 @@ def _survey(part: Part) -> list[str]:
         f"{path}: {len(axis)} days, {iso_date(axis[0])} to {iso_date(axis[-1])}"
         f"{describe_gaps(axis) or ', no gaps'}; read {', '.join(dates)}:"
     ]
+    # One variable at a time, so that the memory is that of its levels on these days.
+    for variable in dict.fromkeys(channel.variable for channel in part.channels):
+        lines += _channels(part, variable, steps, dates, path)
+    return lines
+
+
+def _channels(
+    part: Part, variable: str, steps: np.ndarray, dates: Sequence[str], path: str
+) -> list[str]:
+    """Return a line for each channel of a variable."""
+    absent, lines = part.config.absent, []
+    channels = [channel for channel in part.channels if channel.variable == variable]
     values = np.concatenate(
-        [read_block(part.dataset, part.channels, s, s + 1, absent, path) for s in steps]
+        [read_block(part.dataset, channels, s, s + 1, absent, path) for s in steps]
     )
     weights = dataset_grid(part.dataset).weights.numpy()[:, None]
-    for index, channel in enumerate(part.channels):
+    for index, channel in enumerate(channels):
         if channel.name in absent:
             lines.append(f"  {channel.name}: absent")
             continue
         field = values[:, index].astype(np.float64)
         known = np.isfinite(field)
-        array = part.dataset[channel.variable]
-        conversion = array.attrs.get("conversion", "as the source has it")
+        conversion = part.dataset[variable].attrs.get("conversion", "as the source has it")
         if not known.any():
             lines.append(f"  {channel.name}: {conversion}; no value on these days")
             continue
         mean = float(np.where(known, field * weights, 0).sum() / (known * weights).sum())
         low, high = field[known].min(), field[known].max()
         where = f"source {path}: {channel.name}, read as {conversion},"
-        _check_mean(where, channel.variable, channel.units, mean, dates)
+        _check_mean(where, variable, channel.units, mean, dates)
         if _constant(field, len(part.steps)):
             raise UserError(
                 f"{where} does not vary: it is the same on {' and '.join(dates)} "
@@ -82,8 +93,8 @@ def _survey(part: Part) -> list[str]:
             f"  {channel.name}: {conversion}; mean {mean:.4g}, {low:.4g} to {high:.4g} "
             f"{channel.units}{missing}"
         )
-    time, none = axis[steps], np.zeros(len(steps), bool)
-    check_block(values, part.channels, time, none, absent, part.gaps, path, part.key)
+    time, none = part.dataset["time"].values[steps], np.zeros(len(steps), bool)
+    check_block(values, channels, time, none, absent, part.gaps, path, part.key)
     return lines
 
 

@@ -19,7 +19,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from data_modules.sources.files.containers import delete_on_failure, delete_with, unpacked
+from data_modules.containers.unpacking import (
+    check_plain,
+    delete_on_failure,
+    delete_with,
+    unpacked,
+)
 from data_modules.sources.files.grib import is_grib, open_grib
 from data_modules.sources.files.joining import join_files, time_dimension
 from data_modules.sources.files.remote_file import open_remote_file
@@ -228,7 +233,9 @@ def _open_remote(address: str, key: str) -> xr.Dataset:
         raise _without_extra(address, key) from None
     parent, _, name = address.rpartition("/")
     with refused(f"{key}.path: {address} cannot be read as NetCDF 4"):
-        return open_decoded(open_remote_file(_bucket(parent), name), "h5netcdf")
+        remote = open_remote_file(_bucket(parent), name)
+        check_plain(remote, address, f"{key}.path")
+        return open_decoded(remote, "h5netcdf")
 
 
 def _object_store(address: str, key: str) -> Any:
@@ -264,5 +271,7 @@ def refused(sentence: str) -> Iterator[None]:
     """Raise an error of a library as a `UserError`: a sentence, and the library's first line."""
     try:
         yield
+    except UserError:
+        raise
     except Exception as error:
         raise UserError(f"{sentence} ({first_line(error)})") from error

@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from data_modules.given.names import FILE
-from data_modules.tables.opening import TABLES, open_table
+from data_modules.tables.opening import is_table, open_table
 from slams.errors import UserError
 from slams.stages.model_inputs import Reports
 
@@ -55,7 +55,7 @@ def open_truth(path: str | None) -> xr.Dataset | pd.DataFrame | None:
     Raises:
         UserError: It cannot be opened.
     """
-    if path is not None and Path(path).suffix in TABLES:
+    if path is not None and is_table(path):
         return _open_table("--verify", path)
     return open_state("--verify", path)
 

@@ -105,6 +105,21 @@ def test_a_channel_that_does_not_vary_is_refused_by_name(tmp_path, kind) -> None
         prepare(recipe)
 
 
+@pytest.mark.parametrize(("name", "number"), [(OLR, 0.0), ("total_precipitation_24hr", 0.0)])
+def test_a_day_of_one_number_among_others_is_refused(tmp_path, name, number) -> None:
+    """Zeros of a day that was not written, between the days that the survey reads."""
+    dataset = nature_run()
+    dataset[name][15] = number
+    recipe = recipe_of(tmp_path, dataset)
+    assert survey(plan(recipe.data).parts)
+    with pytest.raises(UserError, match=f"{name} of 2001-01-16 is 0 .* everywhere"):
+        prepare(recipe)
+    dataset[name][15, 0] = np.nan  # what is known of a day may be alike
+    recipe = recipe_of(tmp_path, dataset)
+    recipe.data.source.gaps = [name]
+    prepare(recipe)
+
+
 def test_missing_days_are_listed_recorded_and_crossed_by_no_window(tmp_path) -> None:
     """4 of 13 days are not in the file."""
     kept = [0, 1, 2, 5, 6, 7, 9, 10, 12]

@@ -14,8 +14,6 @@ regular grid, accumulated units, no pixel on the days of the store.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from data_modules.sources.canonical.reading import Reading
@@ -29,7 +27,7 @@ from data_modules.sources.imagery.pixels import (
     table_pixels,
 )
 from data_modules.sources.stations.reports.accounting import Accounting
-from data_modules.tables.opening import TABLES, open_table
+from data_modules.tables.opening import is_table, open_table
 from slams.calendar.days import days_since_epoch
 from slams.config.schema import SatelliteConfig, SourceConfig
 from slams.errors import UserError
@@ -68,7 +66,7 @@ def open_pixels(
     outside = 0
     for file in find_files(config, "files of pixels (NetCDF, CSV or Parquet)", key):
         reading = Reading(config, (channel,), key, label=f"imagery {file}")
-        if Path(file).suffix in TABLES:
+        if is_table(file):
             pixels = table_pixels(open_table(file, f"{key}.path"), channel, f"imagery {file}")
         else:
             dataset = open_netcdf([file], key, reading.repairs)

@@ -33,7 +33,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet
 
-from data_modules.sources.files.containers import open_bytes
+from data_modules.containers.unpacking import open_bytes
 from data_modules.sources.files.opening import refused
 from data_modules.sources.stations.reports.columns import numbers, utc_times
 from data_modules.sources.stations.reports.request import ReportRequest, open_text

@@ -51,8 +51,11 @@ def read_isd(request: ReportRequest) -> StationReports:
         rows = _rows(file, request)
         if "2m_temperature" in request.variables:
             parts.append(_temperature(rows, file, request))
-        if "total_precipitation_24hr" in request.variables and "AA1" in rows:
-            parts.append(_precipitation(rows[rows["AA1"].str.strip().ne("")], file, request))
+        if "total_precipitation_24hr" in request.variables:
+            if "AA1" in rows:
+                parts.append(_precipitation(rows[rows["AA1"].str.strip().ne("")], file, request))
+            else:
+                request.repairs["files without precipitation (AA1)"] += 1
     return request.reports(
         parts,
         {

@@ -16,7 +16,7 @@ from typing import TextIO
 import numpy as np
 import pandas as pd
 
-from data_modules.sources.files.containers import open_bytes
+from data_modules.containers.unpacking import open_bytes
 from data_modules.sources.stations.reports.accounting import Accounting
 from data_modules.sources.stations.reports.table import COLUMNS, StationReports, station_reports
 from slams.config.schema import StationSourceConfig
@@ -145,7 +145,7 @@ class ReportRequest:
 
 @contextmanager
 def open_text(path: str | Path, key: str) -> Iterator[TextIO]:
-    """Open a text file, plain, compressed, or alone in an archive (see `files.containers`).
+    """Open a text file, plain, compressed, or alone in an archive (see `data_modules.containers`).
 
     Args:
         path: The file.

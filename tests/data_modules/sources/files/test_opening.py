@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import sys
 import threading
 from collections.abc import Iterator
@@ -98,6 +99,23 @@ def test_netcdf_behind_an_address_is_read_in_pieces(served):
     found = open_source(config, OLR)["outgoing_longwave_radiation"]
     np.testing.assert_array_equal(found.isel(time=[3]).values[0], truth["olr"].values[3])
     assert sum(size for _, size in sent) < 0.9 * path.stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("pack", "said"),
+    [
+        (gzip.compress, r"compressed or an archive.*download it"),
+        (lambda _: b"<html><title>Moved</title></html>", r"web page \(HTML\) that says 'Moved'"),
+    ],
+    ids=["gzip", "page"],
+)
+def test_what_cannot_be_read_in_ranges_is_told(served, pack, said):
+    address, folder, _ = served
+    noaa_olr(folder / "olr.nc", days=3)
+    (folder / "olr.nc").write_bytes(pack((folder / "olr.nc").read_bytes()))
+    config = SourceConfig(kind="noaa_psl", path=f"{address}/olr.nc")
+    with pytest.raises(UserError, match=rf"^data\.source\.path: http\S+ is .*{said}"):
+        open_source(config, OLR)
 
 
 def test_address_without_anything_is_refused(served):

@@ -71,6 +71,19 @@ def test_the_mark_of_utf_8_is_no_part_of_the_first_column(tmp_path, mark):
     assert accepted(reports, RAIN) == [(0, 6, 1.2), (6, 6, 0.0)]
 
 
+def test_a_file_without_precipitation_is_counted(tmp_path):
+    """Many stations do not measure it, and their files have no column of it."""
+    path = write_lines(tmp_path / "11035099999.csv", [isd_header(), *ROWS])
+    pd.read_csv(path, dtype=str).drop(columns="AA1").to_csv(path, index=False)
+    config = StationSourceConfig(kind="isd", path=str(path))
+    reports = read_isd(ReportRequest(config, BOTH, FIRST, LAST, KEY))
+    assert len(accepted(reports, "2m_temperature")) == 3
+    assert not accepted(reports, RAIN)
+    assert reports.repairs["files without precipitation (AA1)"] == 1
+    alone = read_isd(ReportRequest(config, ("2m_temperature",), FIRST, LAST, KEY))
+    assert "files without precipitation (AA1)" not in alone.repairs
+
+
 def test_quality_codes_reject_and_all_is_counted(tmp_path):
     reports = read(tmp_path)
     counts = reports.counts()

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from data_modules.containers.unpacking import open_bytes, unpacked
 from data_modules.sources import open_source
-from data_modules.sources.files.containers import open_bytes, unpacked
 from data_modules.sources.stations.reports.request import open_text
 from slams.config.schema import SourceConfig
 from slams.errors import UserError
@@ -107,14 +107,38 @@ def test_several_files_are_named(tmp_path, temporary, kind) -> None:
     assert not list(temporary.iterdir())
 
 
-def test_an_error_page_is_called_one_with_its_title(tmp_path) -> None:
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        (PAGE, """is a web page (HTML) that says '404 Not "Found"', such as"""),
+        (b"\n<html><body>no</body></html>", "is a web page (HTML), such as a server sends"),
+        # XHTML, as caches of web servers send it.
+        (
+            b'\xef\xbb\xbf<?xml version="1.0" encoding="utf-8"?>\n<!DOCTYPE html PUBLIC "-//W3C//'
+            b'DTD XHTML 1.0 Strict//EN"\n"x.dtd">\n<html><title>403 Forbidden</title></html>',
+            "is a web page (HTML) that says '403 Forbidden'",
+        ),
+        # docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+        (
+            b"<?xml version='1.0' encoding='UTF-8'?><Error><Code>NoSuchKey</Code><Message>The "
+            b"specified key does not exist.</Message></Error>",
+            "is a message in XML that says 'The specified key does not exist.'",
+        ),
+        # The keys are those that ecmwf-datastores-client reads; the text has not been confirmed.
+        (
+            b'{"type": "about:blank", "title": "required licences not accepted", "status": 403}',
+            "is a message in JSON that says 'required licences not accepted'",
+        ),
+    ],
+    ids=["html", "bare", "xhtml", "xml", "json"],
+)
+def test_an_error_page_is_called_one_with_what_it_says(tmp_path, page: bytes, said: str) -> None:
     path = tmp_path / "olr.nc"
-    path.write_bytes(PAGE)
-    with pytest.raises(UserError, match=r"""web page .HTML. with the title '404 Not "Found"'"""):
-        opened(path)
-    path.write_bytes(gzip.compress(b"\n<html><body>no</body></html>"))
-    with pytest.raises(UserError, match=r"web page \(HTML\), such as a server sends"):
-        opened(path)
+    for data in (page, gzip.compress(page)):
+        path.write_bytes(data)
+        with pytest.raises(UserError) as refused:
+            opened(path)
+        assert said in str(refused.value)
 
 
 def test_damage_is_one_sentence_and_leaves_nothing(tmp_path, netcdf, temporary) -> None:

@@ -1,15 +1,14 @@
 """Files inside of an archive or a compressed file, by their first bytes and not by their name.
 
 A ZIP, a tar (compressed or not) and a file compressed with gzip, bzip2 or xz are read when they
-hold one file. Several files, a damaged archive and the HTML of an error page are refused in one
-sentence. Unpacking copies a few MB at a time into the directory of temporary files (`TMPDIR`).
+hold one file. Several files, a damaged archive and an error page (`error_pages`) are refused in
+one sentence. Unpacking copies a few MB at a time into the directory of temporary files (`TMPDIR`).
 """
 
 from __future__ import annotations
 
 import bz2
 import gzip
-import html
 import io
 import lzma
 import re
@@ -24,9 +23,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from data_modules.containers.error_pages import describe_error_page
 from slams.errors import UserError, first_line
 
-__all__ = ["delete_on_failure", "delete_with", "open_bytes", "unpacked"]
+__all__ = ["check_plain", "delete_on_failure", "delete_with", "open_bytes", "unpacked"]
 
 # Compressed files hold one file each.
 _COMPRESSED: dict[bytes, Callable[[Any], IO[bytes]]] = {
@@ -36,8 +36,6 @@ _COMPRESSED: dict[bytes, Callable[[Any], IO[bytes]]] = {
 }
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")  # with files, empty, split
 _TAR = (b"ustar", 257)
-_HTML = re.compile(rb"\s*(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body)\b", re.I | re.S)
-_TITLE = re.compile(r"<(title|h1)[^>]*>(.*?)</\1", re.I | re.S)
 _HEAD = 4096  # bytes that are looked at
 _PIECE = 1 << 22  # bytes copied at a time
 _NAMED = 5  # files of an archive that a message names
@@ -93,6 +91,27 @@ def unpacked(path: str | Path, where: str) -> tuple[str, Path | None]:
     return str(copy), directory
 
 
+def check_plain(file: IO[bytes], path: str, where: str) -> None:
+    """Check that a file at an address, which is read in ranges, is neither packed nor a page.
+
+    Args:
+        file: The file, at its beginning, to which it is set back.
+        path: Its address, for messages.
+        where: Key that names it, for messages.
+
+    Raises:
+        UserError: It is an archive, compressed, or an error page.
+    """
+    start = file.read(_HEAD)
+    file.seek(0)
+    _refuse_page(start, path, where)
+    if _is_wrapped(start):
+        raise UserError(
+            f"{where}: {path} is compressed or an archive, which cannot be read in ranges over "
+            f"the network; download it, and name the file"
+        )
+
+
 @contextmanager
 def delete_on_failure(directory: Path) -> Iterator[None]:
     """Delete a directory if the block fails."""
@@ -110,7 +129,7 @@ def delete_with(owner: object, directory: Path) -> None:
 
 def _is_wrapped(start: bytes) -> bool:
     known = (*_COMPRESSED, *_ZIP)
-    return start.startswith(known) or _is_tar(start) or _HTML.match(start) is not None
+    return start.startswith(known) or _is_tar(start) or describe_error_page(start) is not None
 
 
 def _is_tar(start: bytes) -> bool:
@@ -144,10 +163,17 @@ def _plain(file: IO[bytes], path: str | Path, where: str) -> Iterator[IO[bytes]]
             assert inner is not None  # a regular file
             with _plain(inner, path, where) as plain:
                 yield plain
-    elif _HTML.match(start):
-        raise _error_page(start, path, where)
     else:
+        _refuse_page(start, path, where)
         yield file
+
+
+def _refuse_page(start: bytes, path: str | Path, where: str) -> None:
+    if page := describe_error_page(start):
+        raise UserError(
+            f"{where}: {path} is {page}, such as a server sends instead of a file that it does "
+            f"not have or may not give; download the file again"
+        )
 
 
 def _only(names: Sequence[str], path: str | Path, where: str) -> str:
@@ -162,16 +188,6 @@ def _only(names: Sequence[str], path: str | Path, where: str) -> str:
             f"it, and name its files or the directory"
         )
     return names[0]
-
-
-def _error_page(start: bytes, path: str | Path, where: str) -> UserError:
-    title = _TITLE.search(start.decode("utf-8", "replace"))
-    text = " ".join(html.unescape(re.sub("<[^>]*>", " ", title[2])).split()) if title else ""
-    named = f" with the title {text!r}" if text else ""
-    return UserError(
-        f"{where}: {path} is a web page (HTML){named}, such as a server sends instead of a file "
-        f"that it does not have or may not give; download the file again"
-    )
 
 
 def _copy(plain: IO[bytes], to: Path, path: str | Path, where: str) -> None:
