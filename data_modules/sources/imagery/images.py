@@ -78,9 +78,17 @@ class Record:
         Raises:
             UserError: No part has the units that are expected, or the share is above the limit.
         """
+        self.check_units()
+        self.left_out.check(self.used)
+
+    def check_units(self) -> None:
+        """Refuse files of other units, another sign or a fill value that is not declared.
+
+        Raises:
+            UserError: No part that was read has the units that are expected.
+        """
         if self._fault and not self._fits:
             raise self._fault
-        self.left_out.check(self.used)
 
     def lines(self) -> list[str]:
         """Return what was used and left out, in words."""
