@@ -102,12 +102,14 @@ def test_ceres_daily(tmp_path):
     np.testing.assert_allclose(images.values, values[:, ::-1], rtol=1e-6)
 
 
-def test_the_climate_data_record_of_hirs(tmp_path):
-    latitude, longitude = np.arange(-85.0, 90, 10), np.arange(5.0, 360, 10)
+@pytest.mark.parametrize("latitude", [np.arange(-85.0, 90, 10), np.arange(-90.0, 91, 10)])
+def test_the_climate_data_record_of_hirs(tmp_path, latitude):
+    longitude = np.arange(5.0, 360, 10)
     values = fields(latitude, longitude)
     found = opened(write_hirs(tmp_path / "olr-daily.nc", days(), values, latitude, longitude))
     np.testing.assert_allclose(found.read([DAY]).values[0], values[0, ::-1], rtol=1e-6)
     assert found.grid.spacing == 10
+    assert found.grid.bounds[[0, -1]].tolist() == [90, -90]
 
 
 def test_a_file_per_year_is_joined_and_other_days_are_not_read(tmp_path):
