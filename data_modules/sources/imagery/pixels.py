@@ -38,9 +38,17 @@ _COLUMNS = (*_REQUIRED, "error")
 
 def is_swath(dataset: xr.Dataset) -> bool:
     """Return whether a dataset has two-dimensional positions, or one position per value."""
-    named = (n for n in ("latitude", "lat") if n in dataset.variables)
-    name = next(named, None)
-    return name is not None and dataset[name].ndim > 0 and name not in dataset.dims
+    places = [
+        dataset[name]
+        for one in ("latitude", "longitude")
+        for name in DIMENSIONS[one]
+        if name in dataset.variables
+    ]
+    if not places or not places[0].ndim or places[0].name in dataset.dims:
+        return False
+    dims = {place.dims for place in places}
+    # One dimension for each of the two is a grid's (`canonical.axes.grid_dimensions`).
+    return len(dims) == 1 or any(len(one) > 1 for one in dims)
 
 
 def cells_of_pixels(satellite: SatelliteConfig, grid: LatLonGrid) -> ImageGrid:

@@ -257,6 +257,13 @@ def test_a_mean_that_is_stamped_at_its_end_is_of_the_day_before(tmp_path):
     assert any("3 values belong to the day of the middle of" in x for x in found.record.notes)
 
 
+def test_a_grid_with_dimensions_of_other_names_is_no_swath(tmp_path):
+    found = opened(written(tmp_path / "olr.nc", small().rename_dims(lat="y", lon="x")))
+    np.testing.assert_allclose(found.read([DAY]).values[0], small()["olr"][0], rtol=1e-6)
+    with pytest.raises(UserError, match="an image on a regular grid is of kind gridded_olr"):
+        opened(tmp_path / "olr.nc", kind="pixels")
+
+
 def test_a_stamp_that_is_rounded_to_before_midnight_is_of_the_day(tmp_path):
     dataset = small()
     dataset = dataset.assign_coords(time=dataset["time"] - np.timedelta64(2, "s"))
