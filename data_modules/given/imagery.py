@@ -35,11 +35,11 @@ from data_modules.sources.imagery.pixels import (
 from data_modules.sources.imagery.regular import (
     RegularImages,
     days_of_images,
+    faults_of,
     open_regular,
-    refuse_other_units,
+    other_units,
 )
 from data_modules.sources.stations.reports.accounting import Accounting
-from data_modules.sources.stations.reports.ranges import RANGES
 from slams.calendar.days import day_of
 from slams.config.schema import SatelliteConfig, SourceConfig
 from slams.errors import UserError
@@ -98,6 +98,7 @@ def observe_image(
     if satellite.source.kind:
         record = Record(Accounting(where, limit=1.0, what="values"))
         found = days_of_images(images, [int(day)], satellite, record)
+        record.check()
         one = _in_cells(found, images.grid, day, satellite, channels, grid)
         own |= _left_out(record)
     else:
@@ -121,6 +122,7 @@ def _observe_pixels(
     pixels = swath_pixels(dataset, spec, satellite.source.variable, reading)
     own = {"given": int(pixels["value"].notna().sum())}
     outside = cells.add(pixels, day, day, reading)
+    record.check()
     own |= _left_out(record) | ({OUTSIDE: outside} if outside else {})
     if spec.name not in {c.name for c in channels}:
         own[NOT_A_CHANNEL] = record.used
@@ -174,12 +176,13 @@ def _in_footprints(
     """Return the mean of some steps in the recipe's footprints; add to the counts `own`."""
     spec = images.channel
     values, error = images.read(steps)
-    refuse_other_units(values, spec, reading)
-    low, high = RANGES.get(spec.variable, (-np.inf, np.inf))
-    wrong = (values < low) | (values > high)
-    if wrong.any():
-        own["range"] = int(wrong.sum())
-        values[wrong] = np.nan
+    fault = other_units(values, spec, reading)
+    if fault:
+        raise fault
+    for why, wrong in faults_of(values, error, spec).items():
+        if wrong.any():
+            own["range" if why.startswith("value") else why] = int(wrong.sum())
+            values[wrong] = np.nan
     transform = TRANSFORMS[spec.transform]
     if error is not None:
         error = transform.error(values, error)

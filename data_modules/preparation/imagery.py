@@ -12,19 +12,23 @@ from data_modules.preparation.job import Job
 from data_modules.preparation.plan import Plan
 from data_modules.sources.imagery import open_imagery
 from data_modules.sources.imagery.images import Imagery, in_channel_units
+from slams.calendar.days import day_of
 from slams.config.schema import SatelliteConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
+from slams.observations.image_cells import ImageGrid
 from slams.runtime.ranks import say
 
 __all__ = ["describe_imagery", "write_imagery"]
 
+# Days that are read before anything is written, evenly spaced.
+_DAYS = 5
 _BESIDE = ("satellite_counts", "satellite_hours")
 
 
 def describe_imagery(satellite: SatelliteConfig, grid: LatLonGrid, time: np.ndarray) -> str:
-    """Return a line about the images that would be written.
+    """Return lines about the images that would be written, of which some days are read.
 
     Args:
         satellite: The recipe's section `observations.satellite`, with a `source`.
@@ -32,12 +36,21 @@ def describe_imagery(satellite: SatelliteConfig, grid: LatLonGrid, time: np.ndar
         time: `(N,)` days of the store, since 1970-01-01.
 
     Raises:
-        UserError: The files are missing, have another layout or no image of these days.
+        UserError: The files are missing, have another layout, other units or no image of these
+            days.
     """
     found = _open(satellite, grid, time)
     rows, columns = found.grid.shape
-    number = int(np.isin(np.floor(time), found.days).sum())
-    lines = [f"imagery: {rows} x {columns} cells, images on {number} of {len(time)} days"]
+    days = found.days[np.isin(found.days, np.floor(time))]
+    some = days[np.unique(np.linspace(0, len(days) - 1, _DAYS).round().astype(int))]
+    values = found.read(some).values
+    found.record.check_units()
+    lines = [
+        f"imagery: {rows} x {columns} cells, images on {len(days)} of {len(time)} days; read "
+        f"{', '.join(str(day_of(day)) for day in some)}:",
+        _summary(values, found.grid, FieldSpec.parse(satellite.channel)),
+        *found.record.lines(),
+    ]
     return "\n".join(lines + [f"repaired: imagery: {note}" for note in found.record.notes])
 
 
@@ -83,6 +96,21 @@ def write_imagery(job: Job, work: Plan, group: zarr.Group) -> None:
             "left_out": [asdict(one) for one in found.record.left_out.records],
             "notes": list(found.record.notes),
         }
+    )
+
+
+def _summary(values: np.ndarray, grid: ImageGrid, channel: FieldSpec) -> str:
+    """Return the mean by area, the range and the gaps of images `(n, y, x)`, in words."""
+    known = np.isfinite(values)
+    if not known.any():
+        return f"  {channel.variable}: no value on these days"
+    sine = np.sin(np.deg2rad(grid.bounds.numpy()))
+    area = np.broadcast_to((sine[:-1] - sine[1:])[:, None], values.shape)[known]
+    seen = values[known]
+    mean = float((seen * area).sum() / area.sum())
+    return (
+        f"  {channel.variable}: mean {mean:.4g} {channel.units}, from {seen.min():.4g} to "
+        f"{seen.max():.4g}, gaps {1 - known.mean():.1%}"
     )
 
 

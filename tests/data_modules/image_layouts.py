@@ -40,13 +40,19 @@ def write_noaa(
 
     Layout: https://psl.noaa.gov/data/gridded/data.interp_OLR.html and data.uninterp_OLR.html
     (2.5 degrees, 144 x 73, 90N to 90S, 0E to 357.5E, `olr.day.mean.nc`, W/m^2, gaps missing where
-    nothing is interpolated). Attributes are those of other files of NOAA PSL; that `missing_value`
-    is 32766 with a scale of 0.01 and an offset of 327.65 in packed ones is from memory.
+    nothing is interpolated). Packed files, which users still have, are as the header quoted in
+    https://www.unidata.ucar.edu/mailing_lists/archives/netcdfgroup/2005/msg00042.html:
+    `valid_range` is in W m-2 although the values are packed. Files of today are not packed; that
+    they mark gaps by -9.96921e+36, as other files of NOAA PSL do, is not confirmed.
     """
     attributes = {
         "long_name": "Daily OLR",
         "units": "W/m^2",
         "var_desc": "Outgoing Longwave Radiation",
+        "dataset": "NOAA Interpolated OLR",
+        "valid_range": np.array([0.0, 500.0], np.float32),
+        "actual_range": np.array([64.75, 344.5], np.float32),
+        "precision": np.int16(2),
         "level_desc": "Other",
         "statistic": "Mean",
         "parent_stat": "Individual Obs",
@@ -64,8 +70,8 @@ def write_noaa(
     if packed:
         encoding = {
             "dtype": "int16",
-            "scale_factor": 0.01,
-            "add_offset": 327.65,
+            "scale_factor": np.float32(0.01),
+            "add_offset": np.float32(327.65),
             "missing_value": np.int16(32766),
         }
     units = {"time": {"units": "hours since 1800-01-01 00:00:0.0", "dtype": "float64"}}
@@ -115,9 +121,10 @@ def write_hirs(
 ) -> Path:
     """Write the daily climate data record of OLR from HIRS, as NCEI distributes it.
 
-    Layout: https://psl.noaa.gov/data/gridded/data.olrcdr.interp.html has the record (1 degree,
-    `olr`). The order `(time, lon, lat)`, rows from the south and "days since 1970-01-01" of NCEI's
-    own files are not confirmed; the reader takes any.
+    Layout: https://psl.noaa.gov/data/gridded/data.olrcdr.interp.html has the record (`olr`, 1
+    degree, 360 x 180 at NCEI; PSL's own file has 360 x 181, with rows at the poles). The order
+    `(time, lon, lat)`, rows from the south and "days since 1970-01-01" of NCEI's own files are not
+    confirmed; the reader takes any.
     """
     olr = values.transpose(0, 2, 1).astype(np.float32)
     attributes = {

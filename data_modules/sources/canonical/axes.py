@@ -17,6 +17,7 @@ from data_modules.sources.canonical.units import level_factor
 __all__ = [
     "DIMENSIONS",
     "coordinate_values",
+    "grid_dimensions",
     "missing_levels",
     "order_latitude",
     "order_longitude",
@@ -60,6 +61,29 @@ def rename(dataset: xr.Dataset, reading: Reading) -> xr.Dataset:
         text = ", ".join(f"{old} to {new}" for old, new in changed.items())
         reading.repairs.append(f"renamed {text}")
     return dataset.rename(changed)
+
+
+def grid_dimensions(dataset: xr.Dataset, reading: Reading) -> xr.Dataset:
+    """Name the dimensions of a regular grid `lat(y)`, `lon(x)` after its coordinates.
+
+    Points with a latitude and a longitude each, of one dimension, are left as they are.
+
+    Args:
+        dataset: Any dataset.
+        reading: What is requested; a change is recorded.
+    """
+    along = {
+        dataset[name].dims[0]: name
+        for canonical in ("latitude", "longitude")
+        for name in DIMENSIONS[canonical]
+        if name in dataset.variables and name not in dataset.dims and dataset[name].ndim == 1
+    }
+    if len(along) != 2 or set(along) & set(dataset.variables):
+        return dataset
+    reading.repairs.append(
+        "dimensions " + ", ".join(f"{old} named {new}" for old, new in along.items())
+    )
+    return dataset.set_coords(list(along.values())).swap_dims(along)
 
 
 def refuse_swath(dataset: xr.Dataset, reading: Reading) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 
 from data_modules.sources.stations.reports.accounting import Accounting, describe_left_out
 from slams.config.schema import SatelliteConfig
+from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.normalisation import TRANSFORMS
 from slams.observations.image_cells import ImageGrid
@@ -57,14 +58,37 @@ class Record:
     left_out: Accounting
     used: int = 0
     notes: list[str] = field(default_factory=list)
+    _fits: bool = False
+    _fault: UserError | None = None
+
+    def judge(self, fault: UserError | None) -> None:
+        """Take note of whether a part of the files has the units that are expected.
+
+        A damaged part is left out; units that are wrong are so in all parts.
+
+        Args:
+            fault: What is wrong with the part, `None` if nothing is.
+        """
+        self._fits |= fault is None
+        self._fault = self._fault or fault
 
     def check(self) -> None:
-        """Refuse files of which too much was left out.
+        """Refuse files of other units, or of which too much was left out.
 
         Raises:
-            UserError: The share is above the limit.
+            UserError: No part has the units that are expected, or the share is above the limit.
         """
+        self.check_units()
         self.left_out.check(self.used)
+
+    def check_units(self) -> None:
+        """Refuse files of other units, another sign or a fill value that is not declared.
+
+        Raises:
+            UserError: No part that was read has the units that are expected.
+        """
+        if self._fault and not self._fits:
+            raise self._fault
 
     def lines(self) -> list[str]:
         """Return what was used and left out, in words."""

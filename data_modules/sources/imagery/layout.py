@@ -11,13 +11,16 @@ import xarray as xr
 
 from data_modules.sources.canonical.axes import coordinate_values
 from data_modules.sources.canonical.reading import Reading
+from slams.calendar.days import days_since_epoch
 
-__all__ = ["plain_image", "regular_axes", "stated_error"]
+__all__ = ["covered_times", "plain_image", "regular_axes", "stated_error"]
 
 _DIMENSIONS = ("time", "latitude", "longitude")
 # Tolerance for the spacing of longitudes, as a share of it.
 _REGULAR = 0.01
-_SWATH, _SITE = "a swath is of kind pixels", "a site belongs into a table of reports"
+_SITE = "a site belongs into a table of reports"
+# Tolerance around 00 UTC (days): 9 seconds, for times in float32 or with a rounding error.
+_NEAR = 1e-4
 
 
 def plain_image(array: xr.DataArray, reading: Reading) -> xr.DataArray:
@@ -35,12 +38,7 @@ def plain_image(array: xr.DataArray, reading: Reading) -> xr.DataArray:
             swath = name in array.coords and array[name].ndim > 1
             raise reading.fault(
                 f"{array.name!r} has dimensions {', '.join(map(str, array.dims))}, expected "
-                f"latitude and longitude; "
-                + (
-                    "a swath is of kind pixels"
-                    if swath
-                    else "a site belongs into a table of reports"
-                )
+                f"latitude and longitude; " + ("a swath is of kind pixels" if swath else _SITE)
             )
     single = [d for d in array.dims if d not in _DIMENSIONS and array.sizes[d] == 1]
     array = array.isel(dict.fromkeys(single, 0), drop=True)
@@ -85,6 +83,43 @@ def stated_error(
         except (TypeError, ValueError):
             return xr.DataArray(-1.0)
     return None
+
+
+def covered_times(dataset: xr.Dataset, stamps: np.ndarray, reading: Reading) -> np.ndarray:
+    """Return the middle of the interval that each value covers, or its stamp without bounds.
+
+    A daily mean may be stamped at the end of its day, which is the beginning of the next.
+
+    Args:
+        dataset: The dataset, with decoded times, in the order of the file.
+        stamps: `(N,)` its time stamps, days since 1970-01-01 00 UTC.
+        reading: What is requested; a value that moves to another day is recorded.
+
+    Returns:
+        `(N,)` days since 1970-01-01 00 UTC.
+    """
+    times = _on_the_day(stamps)
+    time = dataset["time"]
+    bounds = dataset.get(time.attrs.get("bounds") or time.encoding.get("bounds") or "")
+    if bounds is None or bounds.shape != (len(stamps), 2) or bounds.dtype.kind != "M":
+        return times
+    edges = days_since_epoch(bounds.values.astype("datetime64[ns]"))
+    if not (edges[:, 1] > edges[:, 0]).all():  # NaT is not
+        return times
+    middle = _on_the_day(edges.mean(axis=1))
+    moved = int((np.floor(middle) != np.floor(times)).sum())
+    if moved:
+        reading.repairs.append(
+            f"time: {moved} values belong to the day of the middle of {bounds.name}, not of their "
+            f"stamp"
+        )
+    return middle
+
+
+def _on_the_day(times: np.ndarray) -> np.ndarray:
+    """Return times, those within seconds of 00 UTC at it."""
+    whole = np.round(times)
+    return np.where(np.abs(times - whole) < _NEAR, whole, times)
 
 
 def regular_axes(

@@ -18,7 +18,7 @@ from data_modules.sources.canonical.axes import DIMENSIONS
 from data_modules.sources.canonical.layouts import VariableLayout, find_unit
 from data_modules.sources.canonical.reading import Reading
 from data_modules.sources.imagery.images import ImageDays, Record, averaged
-from data_modules.sources.imagery.regular import find_image, refuse_other_units
+from data_modules.sources.imagery.regular import find_image, other_units
 from data_modules.sources.readers.names import name_axes, state_units
 from data_modules.sources.stations.reports.columns import numbers, utc_times
 from data_modules.sources.stations.reports.ranges import RANGES
@@ -38,9 +38,17 @@ _COLUMNS = (*_REQUIRED, "error")
 
 def is_swath(dataset: xr.Dataset) -> bool:
     """Return whether a dataset has two-dimensional positions, or one position per value."""
-    named = (n for n in ("latitude", "lat") if n in dataset.variables)
-    name = next(named, None)
-    return name is not None and dataset[name].ndim > 0 and name not in dataset.dims
+    places = [
+        dataset[name]
+        for one in ("latitude", "longitude")
+        for name in DIMENSIONS[one]
+        if name in dataset.variables
+    ]
+    if not places or not places[0].ndim or places[0].name in dataset.dims:
+        return False
+    dims = {place.dims for place in places}
+    # One dimension for each of the two is a grid's (`canonical.axes.grid_dimensions`).
+    return len(dims) == 1 or any(len(one) > 1 for one in dims)
 
 
 def cells_of_pixels(satellite: SatelliteConfig, grid: LatLonGrid) -> ImageGrid:
@@ -167,7 +175,7 @@ class PixelCells:
             The number of pixels of other days.
 
         Raises:
-            UserError: The values have other units or another sign.
+            UserError: No pixel may be left out.
         """
         good = self._good(pixels, reading)
         since = days_since_epoch(good["time"].to_numpy())
@@ -196,7 +204,7 @@ class PixelCells:
         rows = pixels.assign(error=pixels.get("error", np.nan))
         rows = rows[rows["value"].notna()].reset_index(drop=True)
         if len(rows):
-            refuse_other_units(rows["value"].to_numpy(), self._channel, reading)
+            self.record.judge(other_units(rows["value"].to_numpy(), self._channel, reading))
         low, high = RANGES.get(self._channel.variable, (-np.inf, np.inf))
         rules = position_rules(rows) | {
             "value": (rows["value"].between(low, high), f"{low:g} to {high:g}"),

@@ -17,15 +17,28 @@ from data_modules.sources.canonical.daily import decode_days
 from data_modules.sources.canonical.layouts import VariableLayout, find_unit
 from data_modules.sources.canonical.reading import Reading
 from data_modules.sources.imagery.images import ImageDays, Record, averaged
-from data_modules.sources.imagery.layout import plain_image, regular_axes, stated_error
+from data_modules.sources.imagery.layout import (
+    covered_times,
+    plain_image,
+    regular_axes,
+    stated_error,
+)
 from data_modules.sources.readers.names import find_name, name_axes, state_units
 from data_modules.sources.stations.reports.ranges import RANGES
 from slams.calendar.days import day_of
 from slams.config.schema import SatelliteConfig
+from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.observations.image_cells import ImageGrid
 
-__all__ = ["RegularImages", "days_of_images", "find_image", "open_regular", "refuse_other_units"]
+__all__ = [
+    "RegularImages",
+    "days_of_images",
+    "faults_of",
+    "find_image",
+    "open_regular",
+    "other_units",
+]
 
 _POLE = 90 - 1e-3
 
@@ -38,6 +51,7 @@ class RegularImages:
         channel: The channel that they show.
         grid: Their grid.
         time: `(N,)` days since 1970-01-01 00 UTC, increasing; `None` for one image without time.
+            The middle of what a value covers where the file has bounds, see `covered_times`.
     """
 
     channel: FieldSpec
@@ -61,25 +75,23 @@ class RegularImages:
             Values, NaN in gaps, and the errors that the file states, or `None`.
 
         Raises:
-            UserError: An error is not a positive finite number.
+            UserError: The one error of all values is not a positive finite number.
         """
         values = self._take(self._array, steps) * self._factor + self._offset
         if self._error is None:
             return values, None
         stated = self._error
-        errors = self._take(stated, steps) if stated.ndim else np.full(values.shape, float(stated))
-        self._check_errors(errors)
-        return values, errors * self._factor
+        if stated.ndim:
+            return values, self._take(stated, steps) * self._factor
+        error = float(stated) * self._factor
+        if not 0 < error < np.inf:
+            raise self._reading.fault("found an error that is not a positive finite number")
+        return values, np.full(values.shape, error)
 
     def _take(self, array: xr.DataArray, steps: np.ndarray) -> np.ndarray:
         rows, columns = self._place
         found = array.isel(time=np.asarray(self._order)[steps]).values
         return np.asarray(found, np.float64)[:, rows][:, :, columns]
-
-    def _check_errors(self, errors: np.ndarray) -> None:
-        wrong = ~(np.isnan(errors) | ((errors > 0) & np.isfinite(errors)))
-        if wrong.any() or not np.isfinite(errors).any():
-            raise self._reading.fault("found an error that is not a positive finite number")
 
 
 def find_image(dataset: xr.Dataset, channel: FieldSpec, variable: str, reading: Reading) -> str:
@@ -127,7 +139,9 @@ def open_regular(
     error = stated_error(dataset, array, reading)
     time, order = None, np.arange(array.sizes["time"])
     if "time" in array.coords:
-        time, order = decode_days(array.to_dataset(), reading)
+        stamps, order = decode_days(array.to_dataset(), reading)
+        back = np.argsort(order)
+        time = covered_times(dataset, stamps[back], reading)[order]
     elif array.sizes["time"] > 1:
         raise reading.fault("found several steps without times, expected dates")
     rows, columns, spacing = regular_axes(array, reading)
@@ -141,7 +155,7 @@ def open_regular(
 def days_of_images(
     images: RegularImages, days: Sequence[int], satellite: SatelliteConfig, record: Record
 ) -> ImageDays:
-    """Average the times of days; values out of range are left out and counted.
+    """Average the times of days; values or errors out of range are left out and counted.
 
     Args:
         images: The images.
@@ -150,7 +164,7 @@ def days_of_images(
         record: Account of what is left out and used.
 
     Raises:
-        UserError: The values have other units or another sign, or an error is invalid.
+        UserError: The one error of all values is invalid, or no value may be left out.
     """
     shape = (len(days), *images.grid.shape)
     sums = [np.zeros(shape) for _ in range(5)]
@@ -160,7 +174,9 @@ def days_of_images(
         if not len(steps):
             continue
         values, errors = images.read(steps)
-        values = _in_range(values, images, day, record)
+        if np.isfinite(values).any():
+            record.judge(other_units(values, images.channel, images._reading))
+        values = _usable(values, errors, images, day, record)
         known = np.isfinite(values)
         if errors is None:
             errors = np.full(values.shape, satellite.error)
@@ -173,44 +189,65 @@ def days_of_images(
     return averaged(*sums, satellite)
 
 
-def refuse_other_units(values: np.ndarray, channel: FieldSpec, reading: Reading) -> None:
-    """Refuse images whose median is out of range.
+def other_units(values: np.ndarray, channel: FieldSpec, reading: Reading) -> UserError | None:
+    """Return the fault of values whose median is out of range, otherwise `None`.
 
     Args:
         values: Values in canonical units, NaN in gaps, at least one of them known.
         channel: The channel.
         reading: What is requested, for messages.
-
-    Raises:
-        UserError: The median is out of range.
     """
     low, high = RANGES.get(channel.variable, (-np.inf, np.inf))
     middle = float(np.median(values[np.isfinite(values)]))
-    if not low <= middle <= high:
-        raise reading.fault(
-            f"the median of {channel.variable} is {middle:g}, expected {low:g} to {high:g} "
-            f"{channel.units}; check its units, its sign and its fill value"
-        )
-
-
-def _in_range(values: np.ndarray, images: RegularImages, day: int, record: Record) -> np.ndarray:
-    """Return values with those out of range as gaps, which are counted."""
-    known, channel = np.isfinite(values), images.channel
-    if known.any():
-        refuse_other_units(values, channel, images._reading)
-    low, high = RANGES.get(channel.variable, (-np.inf, np.inf))
-    wrong = known & ((values < low) | (values > high))
-    if not wrong.any():
-        return values
-    step, row, column = np.argwhere(wrong)[0]
-    record.left_out.add(
-        "value out of range",
-        int(wrong.sum()),
-        f"{day_of(day)} has {channel.variable} {values[step, row, column]:g} at "
-        f"{float(images.grid.latitude[row]):g}, {float(images.grid.longitude[column]):g}, "
-        f"expected {low:g} to {high:g} {channel.units}",
+    if low <= middle <= high:
+        return None
+    return reading.fault(
+        f"the median of {channel.variable} is {middle:g}, expected {low:g} to {high:g} "
+        f"{channel.units}; check its units, its sign and its fill value"
     )
-    return np.where(wrong, np.nan, values)
+
+
+def faults_of(
+    values: np.ndarray, errors: np.ndarray | None, channel: FieldSpec
+) -> dict[str, np.ndarray]:
+    """Return which values cannot be used, by reason, `(n, y, x)` bool each.
+
+    Args:
+        values: `(n, y, x)` values in canonical units, NaN in gaps.
+        errors: `(n, y, x)` standard deviations of their errors, NaN where none is stated.
+        channel: The channel.
+    """
+    low, high = RANGES.get(channel.variable, (-np.inf, np.inf))
+    known = np.isfinite(values)
+    wrong = known & ((values < low) | (values > high))
+    found = {"value out of range": wrong}
+    if errors is not None:
+        fits = np.isnan(errors) | ((errors > 0) & np.isfinite(errors))
+        found["error out of range"] = known & ~wrong & ~fits
+    return found
+
+
+def _usable(
+    values: np.ndarray, errors: np.ndarray | None, images: RegularImages, day: int, record: Record
+) -> np.ndarray:
+    """Return values with those that cannot be used as gaps, which are counted."""
+    channel = images.channel
+    low, high = RANGES.get(channel.variable, (-np.inf, np.inf))
+    for why, wrong in faults_of(values, errors, channel).items():
+        if not wrong.any():
+            continue
+        step, row, column = np.argwhere(wrong)[0]
+        expected = f"{channel.variable} {values[step, row, column]:g}", f"{low:g} to {high:g}"
+        if errors is not None and why.startswith("error"):
+            expected = f"an error of {errors[step, row, column]:g}", "a positive finite number of"
+        record.left_out.add(
+            why,
+            int(wrong.sum()),
+            f"{day_of(day)} has {expected[0]} at {float(images.grid.latitude[row]):g}, "
+            f"{float(images.grid.longitude[column]):g}, expected {expected[1]} {channel.units}",
+        )
+        values = np.where(wrong, np.nan, values)
+    return values
 
 
 def _repeated(values: np.ndarray, grid: ImageGrid) -> np.ndarray:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from data_modules.sources.canonical.axes import refuse_swath
+from data_modules.sources.canonical.axes import grid_dimensions, refuse_swath
 from data_modules.sources.canonical.form import canonicalise
 from data_modules.sources.canonical.layouts import VariableLayout
 from data_modules.sources.canonical.longwave import OLR, upward_factor
@@ -102,6 +102,7 @@ def name_dimensions(dataset: xr.Dataset, reading: Reading) -> xr.Dataset:
     Raises:
         UserError: The recipe names a dimension that does not exist.
     """
+    dataset = grid_dimensions(dataset, reading)
     renamed: dict[Any, str] = {}
     for canonical, (standard, axis) in _AXES.items():
         name = getattr(reading.config.dimensions, canonical)

@@ -161,6 +161,13 @@ def test_values_out_of_range_are_counted() -> None:
     torch.testing.assert_close(one(found).values, one(used(gap)).values)
 
 
+def test_an_error_that_is_none_is_counted() -> None:
+    error = image() * 0 + 2.0
+    error[8, 8] = 0.0
+    found = used(image().to_dataset().assign(error=error))
+    assert found.counts[NAME] == {"given": 288, "error out of range": 1, "used": 72}
+
+
 def test_an_image_and_a_table_are_taken_together() -> None:
     found = used(table(), image())
     assert [o.name for o in found.observations] == ["stations/2m_temperature", NAME]

@@ -121,7 +121,24 @@ def test_the_store_says_what_was_used(prepared):
     assert stored.shape == (110, 1, 12, 24)
     assert int(np.isfinite(stored).any(axis=(1, 2, 3)).sum()) == 31
     text = describe(prepared.data, prepared.observations)
-    assert "imagery: 12 x 24 cells, images on 31 of 110 days" in text
+    assert "imagery: 12 x 24 cells, images on 31 of 110 days; read 2001-03-20, " in text
+    assert "gaps 2.1%" in text  # 6 of 288 cells
+
+
+def test_a_dry_run_shows_mean_and_range_and_refuses_another_sign(tmp_path, tiny_source):
+    flat = images() * 0 + 240.0
+    flat[:, 0], flat[:, 1, 0] = 300.0, 100.0
+    config = recipe(tmp_path, tiny_source, written(tmp_path / "olr.nc", flat))
+    weights = np.sin(np.deg2rad([90, 75, 60]))
+    first, second = (weights[:-1] - weights[1:]) / 2
+    # Six of the 288 cells are gaps, three in each of the two rows between 45 and 15 degrees north.
+    gaps = 3 / 24 * (np.sin(np.deg2rad(45)) - np.sin(np.deg2rad(15))) / 2
+    mean = 240 + (60 * first - 140 * second / 24) / (1 - gaps)
+    text = describe(config.data, config.observations)
+    assert f"{OLR}: mean {mean:.4g} W m-2, from 100 to 300, gaps 2.1%" in text
+    written(tmp_path / "olr.nc", -flat)
+    with pytest.raises(UserError, match=r"the median of outgoing.* is -240.*its sign"):
+        describe(config.data, config.observations)
 
 
 @pytest.mark.parametrize("kind", ["gridded_olr", "pixels"])

@@ -7,13 +7,14 @@ Layouts, all NetCDF with `time`, `lat`, `lon` in any order and direction, W m-2:
   `olr(time, lat 73: 90..-90, lon 144: 0..357.5)`, the pole's value repeated along its row; "hours
   since 1800-01-01"; int16 with scale, offset and missing 32766, or float32 with -9.96921e+36.
   Without interpolation, gaps are missing. `olr.2xdaily.*.nc`: two passes per day.
-- HIRS OLR CDR daily (https://psl.noaa.gov/data/gridded/data.olrcdr.interp.html, and NCEI's
-  `olr-daily_v01r02_*.nc`): `olr`, 1 degree, 0.5..359.5.
+- HIRS OLR CDR daily: `olr`, 1 degree, 0.5..359.5; 180 rows in NCEI's `olr-daily_v01r02_*.nc`, 181
+  from pole to pole in PSL's (https://psl.noaa.gov/data/gridded/data.olrcdr.interp.html).
 - CERES SYN1deg and EBAF daily (https://ceres.larc.nasa.gov/data/): `toa_lw_all_daily(time,
   lat 180: -89.5..89.5, lon 360: 0.5..359.5)`, missing -999.
 
-A value belongs to the UTC day of its time stamp, at 00, 12 or any other hour; several of a day are
-averaged. Left out and counted: values out of range, such as a fill value that is not declared.
+A value belongs to the UTC day of its time stamp, at 00, 12 or any other hour, or of the middle of
+its time bounds; several of a day are averaged. Left out and counted: values out of range, such as
+a fill value that is not declared, and errors that are none.
 Refused: a swath, accumulated units, times that occur twice, files of different grids, no image of
 the days of the store.
 """

@@ -102,12 +102,14 @@ def test_ceres_daily(tmp_path):
     np.testing.assert_allclose(images.values, values[:, ::-1], rtol=1e-6)
 
 
-def test_the_climate_data_record_of_hirs(tmp_path):
-    latitude, longitude = np.arange(-85.0, 90, 10), np.arange(5.0, 360, 10)
+@pytest.mark.parametrize("latitude", [np.arange(-85.0, 90, 10), np.arange(-90.0, 91, 10)])
+def test_the_climate_data_record_of_hirs(tmp_path, latitude):
+    longitude = np.arange(5.0, 360, 10)
     values = fields(latitude, longitude)
     found = opened(write_hirs(tmp_path / "olr-daily.nc", days(), values, latitude, longitude))
     np.testing.assert_allclose(found.read([DAY]).values[0], values[0, ::-1], rtol=1e-6)
     assert found.grid.spacing == 10
+    assert found.grid.bounds[[0, -1]].tolist() == [90, -90]
 
 
 def test_a_file_per_year_is_joined_and_other_days_are_not_read(tmp_path):
@@ -164,11 +166,7 @@ def swath(path: Path) -> Path:
 
 def _changed(change):
     def write(path: Path) -> Path:
-        latitude, longitude = np.arange(85.0, -90, -10), np.arange(5.0, 360, 10)
-        dims = ("time", "lat", "lon")
-        values = (dims, fields(latitude, longitude), {"units": "W m-2"})
-        coords = {"time": days(), "lat": latitude, "lon": longitude}
-        change(xr.Dataset({"olr": values}, coords=coords)).to_netcdf(path)
+        change(small()).to_netcdf(path)
         return path
 
     return write
@@ -203,14 +201,85 @@ def test_files_that_cannot_be(tmp_path, write, said):
     assert "\n" not in str(refusal.value)
 
 
+def small(count: int = 3) -> xr.Dataset:
+    """Return images of 10 degrees, with the names that NOAA uses."""
+    latitude, longitude = np.arange(85.0, -90, -10), np.arange(5.0, 360, 10)
+    values = (("time", "lat", "lon"), fields(latitude, longitude, count), {"units": "W m-2"})
+    return xr.Dataset({"olr": values}, {"time": days(count), "lat": latitude, "lon": longitude})
+
+
+def written(path: Path, dataset: xr.Dataset) -> Path:
+    epoch = {"units": "hours since 1800-01-01", "dtype": "float64"}
+    names = [n for n in ("time", "time_bnds") if n in dataset.variables]
+    dataset.to_netcdf(path, encoding=dict.fromkeys(names, epoch))
+    return path
+
+
+def test_a_damaged_day_is_left_out_and_does_not_refuse_the_others(tmp_path):
+    damaged = small()
+    damaged["olr"][1] = 610.0
+    found = opened(written(tmp_path / "olr.nc", damaged), left_out=0.4)
+    images = found.read([DAY, DAY + 1, DAY + 2])
+    assert np.isfinite(images.values).sum(axis=(1, 2)).tolist() == [648, 0, 648]
+    found.record.check()
+    (one,) = found.record.left_out.records
+    assert (one.why, one.number) == ("value out of range", 648)
+    strict = opened(tmp_path / "olr.nc")
+    strict.read([DAY, DAY + 1, DAY + 2])
+    with pytest.raises(UserError, match=r"648 of 1944 values .*2001-03-29 has outgoing.* 610 at"):
+        strict.record.check()
+
+
+def test_errors_are_missing_in_gaps_and_one_that_is_none_is_left_out(tmp_path):
+    dataset = small()
+    dataset["olr"][1] = np.nan
+    dataset["error"] = dataset["olr"] * 0 + 4.0
+    dataset["error"][0, 2, 3] = 0.0
+    found = opened(written(tmp_path / "olr.nc", dataset))
+    images = found.read([DAY, DAY + 1, DAY + 2])
+    assert np.isfinite(images.values).sum(axis=(1, 2)).tolist() == [647, 0, 648]
+    (one,) = found.record.left_out.records
+    assert (one.why, one.number) == ("error out of range", 1)
+    assert "2001-03-28 has an error of 0 at 65, 35, expected a positive finite" in one.example
+
+
+def test_a_mean_that_is_stamped_at_its_end_is_of_the_day_before(tmp_path):
+    """The CF conventions' bounds (https://cfconventions.org, 7.1) say what a stamp does not."""
+    dataset = small()
+    start, end = days(), days() + np.timedelta64(1, "D")
+    dataset = dataset.assign_coords(time=("time", end, {"bounds": "time_bnds"}))
+    dataset["time_bnds"] = (("time", "nv"), np.stack([start, end], axis=1))
+    found = opened(written(tmp_path / "olr.nc", dataset))
+    assert found.days.tolist() == [DAY, DAY + 1, DAY + 2]
+    images = found.read([DAY])
+    np.testing.assert_allclose(images.values[0], small()["olr"][0], rtol=1e-6)
+    assert (images.hours == 12).all()
+    assert any("3 values belong to the day of the middle of" in x for x in found.record.notes)
+
+
+def test_a_grid_with_dimensions_of_other_names_is_no_swath(tmp_path):
+    found = opened(written(tmp_path / "olr.nc", small().rename_dims(lat="y", lon="x")))
+    np.testing.assert_allclose(found.read([DAY]).values[0], small()["olr"][0], rtol=1e-6)
+    with pytest.raises(UserError, match="an image on a regular grid is of kind gridded_olr"):
+        opened(tmp_path / "olr.nc", kind="pixels")
+
+
+def test_a_stamp_that_is_rounded_to_before_midnight_is_of_the_day(tmp_path):
+    dataset = small()
+    dataset = dataset.assign_coords(time=dataset["time"] - np.timedelta64(2, "s"))
+    found = opened(written(tmp_path / "olr.nc", dataset))
+    assert found.days.tolist() == [DAY, DAY + 1, DAY + 2]
+
+
 def test_another_sign_is_refused(tmp_path):
     found = opened(
         _changed(lambda d: d.assign(olr=-d["olr"].assign_attrs(d["olr"].attrs)))(
             tmp_path / "olr.nc"
         )
     )
+    found.read([DAY])
     with pytest.raises(UserError, match=r"the median of outgoing.* is -.*its sign"):
-        found.read([DAY])
+        found.record.check()
 
 
 def test_a_missing_file_names_its_key(tmp_path):

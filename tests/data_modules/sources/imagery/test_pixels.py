@@ -134,6 +134,15 @@ def test_what_cannot_be_used_is_counted_and_refused_above_a_share(tmp_path):
         opened(tmp_path / "pixels.csv", left_out=0.02)
 
 
+def test_a_damaged_file_is_left_out_and_does_not_refuse_the_others(tmp_path):
+    table(value=[900.0] * 2).to_parquet(tmp_path / "a.parquet")
+    table(value=[240.0] * 98).to_parquet(tmp_path / "b.parquet")
+    found = opened(tmp_path / "*.parquet")
+    assert found.record.used == 98
+    (one,) = found.record.left_out.records
+    assert (one.why, one.number) == ("value out of range", 2)
+
+
 def test_several_files_of_several_kinds_are_taken_together(tmp_path):
     swath(tmp_path / "a.nc")
     table(value=250.0).to_parquet(tmp_path / "b.parquet")

@@ -65,6 +65,20 @@ def opened(dataset: xr.Dataset, directory: Path, channels=T850, **keys: object) 
     return open_source(SourceConfig(kind="cf", path=str(path), **keys), channels)
 
 
+def test_a_grid_with_dimensions_of_other_names_is_read(tmp_path: Path) -> None:
+    """`lat(y)`, `lon(x)`, also where a file does not call them coordinates."""
+    named = made()
+    plain = named.rename_dims(lat="y", lon="x")
+    found = []
+    for name, dataset in {"a": named, "b": plain, "c": plain.reset_coords()}.items():
+        dataset.to_netcdf(tmp_path / f"{name}.nc")
+        config = SourceConfig(kind="cf", path=str(tmp_path / f"{name}.nc"))
+        found.append(open_source(config, OLR))
+    for other in found[1:]:
+        xr.testing.assert_equal(found[0].drop_attrs(), other.drop_attrs())
+        assert "dimensions y named lat, x named lon" in other.attrs["repairs"]
+
+
 def test_variables_are_found_by_standard_name(tmp_path):
     dataset = made()
     found = opened(dataset, tmp_path, (*T850, *RAIN, *OLR, *PRESSURE))
