@@ -17,6 +17,7 @@ from data_modules.preparation.job import Job
 from data_modules.preparation.plan import Plan
 from data_modules.store.training_store import SHARD_STEPS
 from data_modules.store.writing import create_steps
+from slams.calendar.steps import steps_per_day
 from slams.normalisation import Normaliser
 from slams.runtime.memory import return_freed_memory
 from slams.runtime.ranks import say
@@ -96,9 +97,8 @@ def _write_reports(job: Job, work: Plan, group: zarr.Group) -> None:
         for name in ("harmonics", "sd")
     )
     terrain = _terrain(group)
-    found = station_days(
-        stations, channels, grid, work.time, Normaliser(channels, harmonics, sd), terrain
-    )
+    normaliser = Normaliser(channels, harmonics, sd, steps_per_day(work.step))
+    found = station_days(stations, channels, grid, work.time, normaliser, terrain)
     for line in found.lines():
         say(line)
     array = create_stations(

@@ -23,7 +23,7 @@ import xarray as xr
 
 from data_modules.sources.canonical.layouts import VariableLayout
 from data_modules.sources.canonical.reading import Reading
-from slams.calendar.days import days_since_epoch, time_stamps
+from slams.calendar.days import days_since_epoch, iso_date
 from slams.calendar.steps import beginning_of_step, clock_of_steps, describe_step, steps_per_day
 from slams.errors import UserError
 
@@ -249,9 +249,7 @@ def _covered(
     return replace(days, index=keep[days.index], how="take" if count == 1 else how)
 
 
-def _group(
-    start: np.ndarray, step: float, how: str, text: str, name: str, target: float
-) -> Days:
+def _group(start: np.ndarray, step: float, how: str, text: str, name: str, target: float) -> Days:
     """Group steps by the day, or step, that they start in; only the ends may be incomplete."""
     count = round(target / step)
     what = "day" if target == 1 else f"step of {describe_step(target)}"
@@ -267,7 +265,7 @@ def _group(
     whole_or_cut[-1] |= slot[-1] + 1 == found[-1]
     if not whole_or_cut.all():
         one = int(np.flatnonzero(~whole_or_cut)[0])
-        date = str(time_stamps(days[one])).removesuffix("T00:00:00")
+        date = iso_date(days[one])
         raise UserError(
             f"{name} of {date} has {found[one]} of its {count} steps; complete the source, or "
             f"select other days with data.period"

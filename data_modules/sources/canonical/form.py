@@ -1,10 +1,11 @@
 """The canonical form of a source, and its conversion to that form.
 
 A canonical dataset has dimensions (time, [level,] latitude, longitude); one step per day, or per
-`Reading.step` (`slams.calendar.steps`), time in days since 1970-01-01 00 UTC, increasing; level in hPa in the requested order (variables whose
-levels differ from those of the first have a separate dimension, `level_of_VARIABLE`); latitude
-from north to south; longitude in [0, 360), increasing; values in the units of `slams.variables`.
-The attribute `repairs` lists the changes, the attribute `time` describes the value of a day;
+`Reading.step` (`slams.calendar.steps`), time in days since 1970-01-01 00 UTC, increasing; level in
+hPa in the requested order (variables whose levels differ from those of the first have a separate
+dimension, `level_of_VARIABLE`); latitude from north to south; longitude in [0, 360), increasing;
+values in the units of `slams.variables`.
+The attribute `repairs` lists the changes, the attribute `time` describes the value of a step;
 faults that cannot be repaired without guessing (duplicate dates, unknown units) are refused.
 
 Steps are selected and ordered on lazily indexed arrays first, so that the cost for a source of a

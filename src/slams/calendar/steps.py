@@ -6,8 +6,8 @@ Steps are at whole multiples of their length from 00 UTC. One convention holds f
 * a mean or a total covers the step that *begins* at its time, `[t, t + step)`.
 
 Lengths are in days, so that times can be added to them: 1.0, 0.5 or 0.25, which binary fractions
-hold exactly. This module imports nothing, so that a recipe can be read without numpy; its functions
-take numbers, arrays, Series and tensors alike.
+hold exactly. This module imports nothing, so that a recipe can be read without numpy; its
+functions take numbers, arrays, Series and tensors alike.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def beginning_of_step(time: Any, step: float) -> Any:
 
 
 def nearest_step(time: Any, step: float) -> Any:
-    """Return the time of the step that an instant is within half a step of; a tie goes to the later.
+    """Return the time of the step nearest to an instant, of two equally near ones the later.
 
     Args:
         time: Days since 1970-01-01 00 UTC, any shape.
