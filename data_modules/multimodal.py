@@ -95,7 +95,14 @@ class MultimodalDataModule(ReanalysisDataModule):
             for name in (degraded.channels if "degraded" in use else ())
         }
         self._instruments = [
-            Instrument(one, f"observations.instruments.{position}", seed, self.channels, self.grid)
+            Instrument(
+                one,
+                f"observations.instruments.{position}",
+                seed,
+                self.channels,
+                self.grid,
+                self.store.step,
+            )
             for position, one in enumerate(observations.instruments)
             if one.name in use
         ]

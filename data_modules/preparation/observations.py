@@ -61,7 +61,7 @@ def draw_observations(job: Job, work: Plan, group: zarr.Group) -> None:
     if "satellite" in observations.use and observations.satellite.source.kind:
         write_imagery(job, work, group)
     elif "satellite" in observations.use:
-        satellite = SatelliteObserver(observations.satellite, job.seed, channels, grid)
+        satellite = SatelliteObserver(observations.satellite, job.seed, channels, grid, work.step)
         observers["satellite"] = satellite
         arrays["satellite"] = _create_satellite(group, satellite, len(time))
     # A few steps are read at a time, because each is held in single and double precision;

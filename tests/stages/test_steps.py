@@ -59,9 +59,7 @@ def test_a_cycle_goes_from_step_to_step(trained: Config) -> None:
     cases = pd.read_parquet(Path(trained.runs) / "cycled" / "assimilation" / "cases.parquet")
     # Two days of four steps are scored; the day of the spin-up is not.
     dates = sorted(cases["date"].unique())
-    assert dates == [
-        f"2001-02-{day}{hour}" for day in (16, 17) for hour in ("", *_HOURS)
-    ]
+    assert dates == [f"2001-02-{day}{hour}" for day in (16, 17) for hour in ("", *_HOURS)]
 
 
 _HOURS = ("T06:00:00", "T12:00:00", "T18:00:00")
