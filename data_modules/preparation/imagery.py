@@ -90,8 +90,8 @@ def _open(satellite: SatelliteConfig, grid: LatLonGrid, time: np.ndarray) -> Ima
     days = np.floor(time).astype(np.int64)
     if len(np.unique(days)) != len(days):
         raise UserError(
-            "observations.satellite.source: the store has several steps per day, expected one; "
-            "images are averaged over the UTC day"
+            "observations.satellite.source: the store has several steps per day, expected one "
+            "(data.step: 24h); images from files are averaged over the UTC day"
         )
     first, last = (np.datetime64(int(day), "D") for day in (days[0], days[-1]))
     return open_imagery(satellite, grid, first, last)

@@ -9,15 +9,17 @@ import torch
 import zarr
 
 from data_modules.observing.observers import SatelliteObserver, StationObserver
-from data_modules.observing.station_arrays import create_errors, create_stations
+from data_modules.observing.station_arrays import ERRORS, HOURS, create_beside, create_stations
 from data_modules.preparation.blocks import channel_units
 from data_modules.preparation.imagery import write_imagery
 from data_modules.preparation.in_situ.archive import station_days
+from data_modules.preparation.in_situ.steps import Steps
 from data_modules.preparation.job import Job
 from data_modules.preparation.plan import Plan
 from data_modules.store.training_store import SHARD_STEPS
 from data_modules.store.writing import create_steps
 from slams.calendar.steps import steps_per_day
+from slams.cf.days import instant_variables
 from slams.normalisation import Normaliser
 from slams.runtime.memory import return_freed_memory
 from slams.runtime.ranks import say
@@ -98,7 +100,8 @@ def _write_reports(job: Job, work: Plan, group: zarr.Group) -> None:
     )
     terrain = _terrain(group)
     normaliser = Normaliser(channels, harmonics, sd, steps_per_day(work.step))
-    found = station_days(stations, channels, grid, work.time, normaliser, terrain)
+    steps = Steps(work.step, instant_variables({"sources": [p.record for p in work.parts]}))
+    found = station_days(stations, channels, grid, work.time, normaliser, terrain, steps)
     for line in found.lines():
         say(line)
     array = create_stations(
@@ -117,7 +120,9 @@ def _write_reports(job: Job, work: Plan, group: zarr.Group) -> None:
     )
     _write_days(array, found.values, found.first)
     if found.errors is not None:
-        _write_days(create_errors(group), found.errors, found.first)
+        _write_days(create_beside(group, ERRORS), found.errors, found.first)
+    if found.hours is not None:
+        _write_days(create_beside(group, HOURS), found.hours, found.first)
 
 
 def _write_days(array: zarr.Array, values: np.ndarray, first: int) -> None:

@@ -42,6 +42,7 @@ __all__ = [
 STEP_ARRAYS = (
     "stations",
     "station_errors",
+    "station_hours",
     "satellite",
     "satellite_errors",
     "satellite_counts",
