@@ -18,6 +18,7 @@ from data_modules.sources.stations.reports.user_table import (
 )
 from data_modules.tables.columns import check_rows, refuse_missing, times_and_numbers
 from slams.errors import UserError
+from slams.variables import find_variable
 
 __all__ = ["days_of_table", "join_tables"]
 
@@ -43,7 +44,12 @@ def days_of_table(table: pd.DataFrame, where: str, steps: Steps = DAYS) -> np.nd
     check_rows(read, {"time": (read["time"].notna(), "a time")}, where)
     # Only precipitation without a period is the total of the day of its time.
     hours = read["hours"] if "hours" in read else pd.Series(0.0, index=read.index)
-    return steps.of_reports(read.assign(hours=hours.fillna(0.0))).to_numpy()
+    read = read.assign(hours=hours.fillna(0.0))
+    if steps.length < 1:
+        read["variable"] = (
+            table["variable"].astype(str).map(lambda name: find_variable(name) or "")
+        )
+    return steps.of_reports(read).to_numpy()
 
 
 def join_tables(parts: Sequence[StationReports], where: str) -> StationReports:

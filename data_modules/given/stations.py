@@ -109,7 +109,8 @@ def _refuse_other_days(table: pd.DataFrame, day: float, where: str, steps: Steps
     first, last = iso_date(days.min()), iso_date(days.max())
     span = str(first) if first == last else f"{first} to {last}"
     raise UserError(
-        f"{where}: all {len(table)} reports are of {span}, expected reports of {iso_date(day)} (UTC)"
+        f"{where}: all {len(table)} reports are of {span}, expected reports of "
+        f"{iso_date(day)} (UTC)"
     )
 
 

@@ -132,6 +132,8 @@ def find_days_of(
         )
     if step > 1.0 - _NEAR:
         return _daily_axis(time, layout, amount, name)
+    if not layout.fixed and len(time) == 1:  # one state that a user gives
+        return _instants(time, target, name)
     if not layout.fixed:
         raise UserError(
             f"{name} has a step every {step * 24:g} h, but does not state whether its values are "
@@ -205,6 +207,10 @@ def _instants(time: np.ndarray, target: float, name: str) -> Days:
     clock = clock_of_steps(target)
     if not len(index):
         hours = sorted({round(float(h), 2) for h in (time % 1.0) * 24})
+        if len(time) == 1:
+            raise UserError(
+                f"{name} is of {hours[0]:g} UTC, expected one of {clock} UTC, the steps"
+            )
         means = "daily means" if target == 1 else "means"
         raise UserError(
             f"{name} has no step at {clock} UTC, but at "
