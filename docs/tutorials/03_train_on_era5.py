@@ -118,12 +118,12 @@ vae:
   latent_channels: 8
   hidden: 16
   blocks: 1
-  optimizer: {steps: 100, ema: 0.9}
+  optimizer: {steps: 150, ema: 0.9}
 
 score:
   channels: [16]
   blocks: 1
-  optimizer: {steps: 100, ema: 0.9}
+  optimizer: {steps: 150, ema: 0.9}
 
 assimilation:
   methods: [climatology, background, optimal_interpolation, latent_diffusion]
@@ -169,7 +169,7 @@ slams("train vae era5_tutorial.yaml")
 slams("train score era5_tutorial.yaml")
 
 # %% [markdown]
-# Each run directory has the losses by step. A hundred steps are too few for
+# Each run directory has the losses by step. A hundred or so are too few for
 # anything but seeing them fall.
 
 # %%

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+import xarray as xr
 
 from data_modules.store.training_store import TrainingStore
 from slams.config.schema import (
@@ -41,20 +42,30 @@ __all__ = ["ERROR", "OLR", "WARM", "from_files", "images_of", "study", "table_of
 OLR, WARM = "outgoing_longwave_radiation", "2m_temperature"
 CHANNELS = ["temperature@850", WARM, OLR]
 # Standard deviations of the errors of an image cell of the model's size (W m-2), and of a station.
-ERROR, WARM_ERROR = 5.0, 1.0
+# That of one of CERES's cells is 7.5 times as large, and must not lead out of range.
+ERROR, WARM_ERROR = 2.5, 1.0
 COVERAGE, STATIONS = 0.5, 120
+# Days at the end of the store that files are written for, the test days among them.
+_DAYS = 30
 METHODS = ["background", "optimal_interpolation"]
 
 
 def study(directory: Path, seed: int = 0) -> Config:
-    """Return a recipe on 24 x 48 cells whose observations are drawn."""
+    """Return a recipe whose observations are drawn, on cells of 7.5 degrees.
+
+    Rows lie on the poles: each cell is three by three cells of NOAA's 2.5 degrees, none of which
+    lies across a border, so that what is left between scores is the draw of the errors.
+    """
+    grid = directory / "grid.nc"
+    axes = {"latitude": np.linspace(90, -90, 25), "longitude": 7.5 * np.arange(48)}
+    xr.Dataset(coords=axes).to_netcdf(grid)
     return Config(
         experiment=f"images_{seed}",
         seed=seed,
         runs=str(directory / "runs"),
         data=DataConfig(
             store=str(directory / "store.zarr"),
-            source=SourceConfig(kind="nature_run", path="sample", grid="24x48"),
+            source=SourceConfig(kind="nature_run", path="sample", grid=str(grid)),
             channels=list(CHANNELS),
             period=["1982-03-01", "1983-03-31"],
             splits=SplitsConfig(
@@ -91,15 +102,15 @@ def images_of(
         torch.from_numpy(latitude[rows]), torch.from_numpy(longitude), spacing
     )
     operator = ImageCellOperator(store.grid, store.channels, OLR, grid)
-    truth = torch.from_numpy(store.read(slice(None))).double()
+    truth, time = _last_days(store)
     error = ERROR * store.grid.spacing / spacing
     noise = np.random.default_rng(seed).standard_normal((len(truth), len(operator)))
     values = operator(truth).numpy() + error * noise
     inside = store.grid.cell(operator.latitude, operator.longitude)
-    seen = swath_mask(*store.grid.points, torch.from_numpy(store.time), COVERAGE)[:, inside]
+    seen = swath_mask(*store.grid.points, torch.from_numpy(time), COVERAGE)[:, inside]
     values = np.where(seen.numpy(), values, np.nan).reshape(len(truth), *grid.shape)
     back = np.argsort(rows)
-    return store.time.astype("datetime64[D]").astype("datetime64[ns]"), values[:, back], error
+    return time.astype("datetime64[D]").astype("datetime64[ns]"), values[:, back], error
 
 
 def table_of(store: TrainingStore, seed: int) -> pd.DataFrame:
@@ -108,10 +119,10 @@ def table_of(store: TrainingStore, seed: int) -> pd.DataFrame:
     operator = StationOperator(
         store.grid, store.channels, WARM, network.latitude, network.longitude
     )
-    truth = torch.from_numpy(store.read(slice(None))).double()
+    truth, time = _last_days(store)
     noise = np.random.default_rng(seed).standard_normal((len(truth), len(network.id)))
     values = operator(truth).numpy() + WARM_ERROR * noise
-    days = store.time.astype("datetime64[D]").astype("datetime64[ns]")
+    days = time.astype("datetime64[D]").astype("datetime64[ns]")
     shape = values.shape
     return pd.DataFrame(
         {
@@ -146,3 +157,9 @@ def from_files(config: Config, directory: Path, image: Path, error: float, table
     )
     data = replace(config.data, store=str(directory / "store.zarr"))
     return replace(config, runs=str(directory / "runs"), data=data, observations=observations)
+
+
+def _last_days(store: TrainingStore) -> tuple[torch.Tensor, np.ndarray]:
+    """Return the fields and the time of the days that files are written for."""
+    last = slice(len(store.time) - _DAYS, None)
+    return torch.from_numpy(store.read(last)).double(), store.time[last]

@@ -1,12 +1,13 @@
 """Images from files in the layouts of archives give the scores of images that are drawn.
 
 The files are made of the same fields, with errors of the same size and cells of their own, and
-stations are read from a table. Scores of two drawings of the errors differ by .5 % at most, those
-of files from them by 1 % for what the images do not show. For what they show it depends on the
-cells: five of nine cells of NOAA lie across the border of two or four cells of the model, and say
-less of each than a drawn cell (4 % here); of CERES's smaller ones one of eight does (1 %). A unit,
-a sign or a day that is wrong changes scores by more, and a file that is not read leaves the error
-of the background.
+stations are read from a table. The grid of the model is one that NOAA's cells fill without
+crossing a border (of CERES's smaller ones few do): a cell across a border says less of either
+side, and on 24 x 48 cells, of which five of nine cross one, scores of OLR were 4 % higher. What is
+left is the draw of the errors, on 20 days: three seeds of drawn observations differed by up to
+1.1 % in temperature, .4 % in OLR and .2 % in 2 m temperature, files from one of them by .4 %. A
+unit, a sign or a day that is wrong changes scores by more, and a file that is not read leaves the
+error of the background.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ _LAYOUTS = {
 def scores(config: Config) -> pd.Series:
     """Return the rmse of the analyses by channel, over the cases."""
     prepare(config)
-    run = assimilate(config)
+    run = assimilate(config, report_after=False)
     table = pd.read_parquet(run / "results.parquet").query("metric == 'rmse' and level != 'mean'")
     return table.set_index(["method", "variable"])["value"]
 
@@ -73,7 +74,7 @@ def test_files_give_the_scores_of_drawn_images(
     pd.testing.assert_series_equal(found["background"], expected["background"], rtol=1e-6)
     method = "optimal_interpolation"
     change = np.abs(found[method] / expected[method] - 1)
-    assert change.drop(OLR).max() < 0.01
-    assert change[OLR] < (0.05 if layout == "noaa" else 0.02)
+    assert change.max() < 0.015
+    assert change[OLR] < 0.01
     assert found[method][OLR] < 0.6 * found["background"][OLR]
     assert found[method][WARM] < 0.7 * found["background"][WARM]
