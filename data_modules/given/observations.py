@@ -15,7 +15,7 @@ from data_modules.given.names import input_name
 from data_modules.given.stations import observe_reports
 from data_modules.preparation.in_situ.steps import DAYS, Steps
 from slams.calendar.days import iso_date
-from slams.calendar.steps import beginning_of_step, describe_step
+from slams.calendar.steps import beginning_of_step
 from slams.config.schema import SatelliteConfig, StationsConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec
@@ -86,14 +86,8 @@ def observe(
         height = None if terrain is None else torch.from_numpy(np.asarray(terrain, np.float64))
         model = (tuple(channels), grid, normaliser, height)
         found += observe_reports(tables, day, stations, *model, steps)
-    if images and steps.length != 1:
-        raise UserError(
-            f"{images[0][1]}: found an image for a model with steps of "
-            f"{describe_step(steps.length)}, expected tables of reports alone: images are "
-            f"averaged over the UTC day"
-        )
     for image, where in images:
-        found += observe_image(image, where, day, satellite, tuple(channels), grid)
+        found += observe_image(image, where, day, satellite, tuple(channels), grid, steps)
     if inputs and not found.observations:
         reasons = "; ".join(
             f"{name}: {', '.join(f'{reason} {number}' for reason, number in counts.items())}"

@@ -13,13 +13,11 @@ from data_modules.observing.station_arrays import ERRORS, HOURS, create_beside, 
 from data_modules.preparation.blocks import channel_units
 from data_modules.preparation.imagery import write_imagery
 from data_modules.preparation.in_situ.archive import station_days
-from data_modules.preparation.in_situ.steps import Steps
 from data_modules.preparation.job import Job
 from data_modules.preparation.plan import Plan
 from data_modules.store.training_store import SHARD_STEPS
 from data_modules.store.writing import create_steps
 from slams.calendar.steps import steps_per_day
-from slams.cf.days import instant_variables
 from slams.normalisation import Normaliser
 from slams.runtime.memory import return_freed_memory
 from slams.runtime.ranks import say
@@ -61,7 +59,7 @@ def draw_observations(job: Job, work: Plan, group: zarr.Group) -> None:
             observers["stations"] = stations
             arrays["stations"] = create_stations(group, stations, len(time))
     if "satellite" in observations.use and observations.satellite.source.kind:
-        write_imagery(job, work, group)
+        write_imagery(job, work, group, work.steps)
     elif "satellite" in observations.use:
         satellite = SatelliteObserver(observations.satellite, job.seed, channels, grid, work.step)
         observers["satellite"] = satellite
@@ -100,8 +98,7 @@ def _write_reports(job: Job, work: Plan, group: zarr.Group) -> None:
     )
     terrain = _terrain(group)
     normaliser = Normaliser(channels, harmonics, sd, steps_per_day(work.step))
-    steps = Steps(work.step, instant_variables({"sources": [p.record for p in work.parts]}))
-    found = station_days(stations, channels, grid, work.time, normaliser, terrain, steps)
+    found = station_days(stations, channels, grid, work.time, normaliser, terrain, work.steps)
     for line in found.lines():
         say(line)
     array = create_stations(

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from data_modules.preparation.gaps import describe_gaps
+from data_modules.preparation.in_situ.steps import Steps
 from data_modules.preparation.merging import Part, open_parts
 from data_modules.preparation.seasons import check_seasons
 from data_modules.store.periods import Period, split_periods
 from data_modules.store.training_store import TrainingStore, iso_date
 from slams.calendar.steps import describe_step
+from slams.cf.days import instant_variables
 from slams.config.schema import DataConfig
 from slams.config.splits import check_apart, day_pieces, split_pieces
 from slams.errors import UserError
@@ -71,6 +73,11 @@ class Plan:
             if "surface_elevation" in part.dataset:
                 return part.regridder(part.dataset["surface_elevation"].values)
         return None
+
+    @property
+    def steps(self) -> Steps:
+        """Return the steps of the store, with the variables of which it holds instants."""
+        return Steps(self.step, instant_variables({"sources": [p.record for p in self.parts]}))
 
     @property
     def absent(self) -> list[str]:

@@ -82,7 +82,7 @@ def describe(data: DataConfig, observations: ObservationsConfig) -> str:
     lines += [_budget(data, work).text, report_memory(observations)]
     satellite = observations.satellite
     if "satellite" in observations.use and satellite.source.kind:
-        lines.append(describe_imagery(satellite, work.grid, work.time))
+        lines.append(describe_imagery(satellite, work.grid, work.time, work.steps))
     return "\n".join(line for line in lines if line)
 
 

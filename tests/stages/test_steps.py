@@ -130,8 +130,14 @@ def test_analysis_of_a_step_of_given_inputs(trained: Config, model: Model) -> No
         model.analyse(at - np.timedelta64(1, "h"))
     with pytest.raises(UserError, match="found a state 4 steps of 6h before 2001-02-20T06"):
         model.analyse(at, run.sel(time=at - np.timedelta64(24, "h")).load())
-    with pytest.raises(UserError, match="expected tables of reports alone"):
-        model.analyse(at, observations=truth["outgoing_longwave_radiation"])
+    # An image has instants: one at 08 UTC is nearest to 06 UTC, one at 10 UTC is not.
+    olr = truth["outgoing_longwave_radiation"]
+    late = olr.assign_coords(time=at + np.timedelta64(2, "h"))
+    found = model.analyse(at, observations=late, members=4, method="optimal_interpolation")
+    counts = json.loads(found.attrs["observations"])["satellite/outgoing_longwave_radiation"]
+    assert counts["used"] > 0
+    with pytest.raises(UserError, match="the image is of 2001-02-20T10:00:00, expected one of"):
+        model.analyse(at, observations=olr.assign_coords(time=at + np.timedelta64(4, "h")))
 
 
 def test_a_cycle_of_given_reports(trained: Config, model: Model, tmp_path: Path) -> None:

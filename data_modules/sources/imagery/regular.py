@@ -21,6 +21,7 @@ from data_modules.sources.imagery.layout import plain_image, regular_axes, state
 from data_modules.sources.readers.names import find_name, name_axes, state_units
 from data_modules.sources.stations.reports.ranges import RANGES
 from slams.calendar.days import day_of
+from slams.calendar.steps import step_of_value
 from slams.config.schema import SatelliteConfig
 from slams.fields import FieldSpec
 from slams.observations.image_cells import ImageGrid
@@ -139,15 +140,22 @@ def open_regular(
 
 
 def days_of_images(
-    images: RegularImages, days: Sequence[int], satellite: SatelliteConfig, record: Record
+    images: RegularImages,
+    days: Sequence[float],
+    satellite: SatelliteConfig,
+    record: Record,
+    step: float = 1.0,
+    instant: bool = False,
 ) -> ImageDays:
-    """Average the times of days; values out of range are left out and counted.
+    """Average the times of days, or steps; values out of range are left out and counted.
 
     Args:
         images: The images.
-        days: `n` days since 1970-01-01; a day without an image is a gap.
+        days: `n` days since 1970-01-01, or times of steps; one without an image is a gap.
         satellite: The recipe's section, for the error where none is stated.
         record: Account of what is left out and used.
+        step: Length of a step (days).
+        instant: Whether images are compared with instants, see `slams.calendar.steps`.
 
     Raises:
         UserError: The values have other units or another sign, or an error is invalid.
@@ -156,7 +164,7 @@ def days_of_images(
     sums = [np.zeros(shape) for _ in range(5)]
     time = np.array([float(days[0])]) if images.time is None else images.time
     for number, day in enumerate(days):
-        steps = np.flatnonzero(np.floor(time) == day)
+        steps = np.flatnonzero(step_of_value(time, step, instant) == day)
         if not len(steps):
             continue
         values, errors = images.read(steps)
@@ -193,7 +201,7 @@ def refuse_other_units(values: np.ndarray, channel: FieldSpec, reading: Reading)
         )
 
 
-def _in_range(values: np.ndarray, images: RegularImages, day: int, record: Record) -> np.ndarray:
+def _in_range(values: np.ndarray, images: RegularImages, day: float, record: Record) -> np.ndarray:
     """Return values with those out of range as gaps, which are counted."""
     known, channel = np.isfinite(values), images.channel
     if known.any():

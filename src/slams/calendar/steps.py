@@ -24,6 +24,7 @@ __all__ = [
     "nearest_step",
     "step_days",
     "step_of_store",
+    "step_of_value",
     "steps_per_day",
     "whole_days",
 ]
@@ -77,6 +78,20 @@ def nearest_step(time: Any, step: float) -> Any:
         step: Length of a step (days).
     """
     return beginning_of_step(time + step / 2, step)
+
+
+def step_of_value(time: Any, step: float, instant: bool) -> Any:
+    """Return the time of the step that a value belongs to.
+
+    Args:
+        time: Days since 1970-01-01 00 UTC, any shape: that of the value, or the middle of the
+            period that it covers.
+        step: Length of a step (days).
+        instant: Whether it is compared with instants, and belongs to the nearest; otherwise, and
+            for steps of a day, it belongs to the step that it lies within.
+    """
+    nearest = instant and step < 1
+    return nearest_step(time, step) if nearest else beginning_of_step(time, step)
 
 
 def whole_days(count: int, step: float) -> int:

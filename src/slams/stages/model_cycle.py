@@ -100,7 +100,9 @@ def run_cycle(
             f"{model.path}: a cycle needs backgrounds that are 1 {words} old, the model has "
             f"{', '.join(map(str, model.inputs.ages))} (data.lags)"
         )
-    of_day = daily_observations(observations, first, days, steps)
+    of_day = daily_observations(
+        observations, first, days, steps, model.inputs.imagery.partition("@")[0]
+    )
     seed = model.config.seed if seed is None else int(seed)
     settings = CycleSettings(
         model.score_run,

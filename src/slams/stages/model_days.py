@@ -15,7 +15,8 @@ from data_modules.given.observations import observe
 from data_modules.given.reports import days_of_table
 from data_modules.multimodal import MultimodalDataModule
 from data_modules.preparation.in_situ.steps import DAYS, Steps
-from slams.calendar.days import day_of, iso_date, time_stamps
+from slams.calendar.days import day_of, days_since_epoch, iso_date, time_stamps
+from slams.calendar.steps import step_of_value
 from slams.config.schema import ObservationsConfig
 from slams.errors import UserError
 from slams.stages.model_inputs import DailyReports, Reports, as_list
@@ -61,7 +62,11 @@ def observe_day(
 
 
 def daily_observations(
-    observations: DailyReports, first: float, days: int, steps: Steps = DAYS
+    observations: DailyReports,
+    first: float,
+    days: int,
+    steps: Steps = DAYS,
+    imagery: str = "",
 ) -> Callable[[float], list[Reports]]:
     """Return a function from a day (since 1970-01-01), or step, to its tables and images.
 
@@ -70,6 +75,7 @@ def daily_observations(
         first: First day of the cycle, or the time of its first step.
         days: Number of days, or steps.
         steps: The steps.
+        imagery: Variable that images show.
 
     Raises:
         UserError: They are neither observations nor a function, a table has no valid times, or
@@ -83,9 +89,8 @@ def daily_observations(
         ]
     given = as_list(observations)
     # `None` for every day: an image without a time, or what is refused where it is read.
-    dated = [
-        _days(one, input_name(one, number, len(given)), steps) for number, one in enumerate(given)
-    ]
+    names = [input_name(one, number, len(given)) for number, one in enumerate(given)]
+    dated = [_days(one, name, steps, imagery) for one, name in zip(given, names, strict=True)]
     cycled = first + steps.length * np.arange(days)
     known = [own for own in dated if own is not None]
     if known and len(known) == len(dated) and not any(np.isin(own, cycled).any() for own in known):
@@ -121,18 +126,20 @@ def _date(day: float, steps: Steps) -> date:
     return day_of(day) if steps.length == 1 else time_stamps(day).item()
 
 
-def _days(given: Reports, where: str, steps: Steps) -> np.ndarray | None:
-    """Return the day, or step, of each report of a table, or the day of each time of an image."""
+def _days(given: Reports, where: str, steps: Steps, imagery: str) -> np.ndarray | None:
+    """Return the day, or step, of each report of a table, or of each time of an image."""
     if isinstance(given, pd.DataFrame):
         return days_of_table(given, where, steps)
     if not isinstance(given, Reports) or "time" not in given.coords:
         return None
     times = np.atleast_1d(given["time"].values)
     if times.dtype == object:  # cftime
-        times = np.array([np.datetime64(date(t.year, t.month, t.day)) for t in times])
+        times = np.array([np.datetime64(t.isoformat()) for t in times])
     if not np.issubdtype(times.dtype, np.datetime64) or np.isnat(times).any():
         return None
-    return times.astype("datetime64[D]").astype(np.int64)
+    if steps.length == 1:
+        return times.astype("datetime64[D]").astype(np.int64)
+    return step_of_value(days_since_epoch(times), steps.length, imagery in steps.instants)
 
 
 def _part(given: Reports, days: np.ndarray, day: float) -> Reports:

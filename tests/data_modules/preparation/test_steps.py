@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import xarray as xr
 
 from data_modules.multimodal import MultimodalDataModule
 from data_modules.preparation.prepare import describe, prepare
@@ -20,10 +21,13 @@ from slams.config.schema import (
     Config,
     DataConfig,
     ObservationsConfig,
+    SatelliteConfig,
+    SatelliteSourceConfig,
     StationSourceConfig,
     StationVariableConfig,
 )
 from slams.errors import UserError
+from tests.data_modules.image_layouts import write_noaa
 from tests.six_hourly import six_hourly_run, six_hourly_study
 
 LEVEL = "temperature@850"
@@ -175,3 +179,59 @@ def test_reports_of_steps_with_their_times(made: Config, tmp_path: Path) -> None
         (day, 1): (284.0, -2.0),
     }
     assert np.isnan(hours[~np.isfinite(values)]).all()
+
+
+def with_images(made: Config, directory: Path, path: Path, kind: str, step: str = "6h") -> Config:
+    satellite = SatelliteConfig(
+        error=4.0, source=SatelliteSourceConfig(kind=kind, path=str(path), cell=30.0)
+    )
+    data = replace(made.data, store=str(directory / "images.zarr"), step=step)
+    observations = ObservationsConfig(use=["satellite"], source="store", satellite=satellite)
+    return replace(made, data=data, observations=observations)
+
+
+def test_images_twice_a_day_at_steps_of_twelve_hours(made: Config, tmp_path: Path) -> None:
+    """Each image goes to the step that it is within six hours of; there is none at 00 UTC."""
+    source = xr.open_zarr(made.data.source.path, consolidated=False)["outgoing_longwave_radiation"]
+    grid = (source["latitude"].values, source["longitude"].values)
+    times = np.datetime64("2001-01-03T14", "ns") + np.arange(2) * np.timedelta64(12, "h")
+    seen = source.values[[10, 12]].astype(np.float64)
+    write_noaa(tmp_path / "olr.nc", times, seen, *grid, packed=False)
+    config = with_images(made, tmp_path, tmp_path / "olr.nc", "gridded_olr", "12h")
+    assert "images on 2 of 120 steps" in describe(config.data, config.observations)
+    prepare(config.data, config.observations, 0)
+    store = TrainingStore.open(config.data.store)
+    values = store.read_array("satellite", slice(None))[:, 0]
+    there = np.flatnonzero(np.isfinite(values).any(axis=(1, 2)))
+    # 14 UTC is of the step at 12 UTC, 02 UTC of the next day's first.
+    assert (store.time[there] - store.time[0]).tolist() == [2.5, 3.0]
+    np.testing.assert_allclose(values[there], seen, rtol=1e-6)
+    config = replace(config, data=replace(config.data, step="6h"))
+    with pytest.raises(UserError, match="has an image every 12 h, expected one at least every 6h"):
+        describe(config.data, config.observations)
+
+
+def test_pixels_are_averaged_step_by_step(made: Config, tmp_path: Path) -> None:
+    """OLR is an instant of this store: pixels within three hours belong to a step."""
+    table = pd.DataFrame(
+        {
+            "time": ["2001-01-03T02:00", "2001-01-03T04:00", "2001-01-03T07:00"],
+            "latitude": 10.0,
+            "longitude": 20.0,
+            "value": [200.0, 230.0, 250.0],
+        }
+    )
+    table.to_csv(tmp_path / "pixels.csv", index=False)
+    config = with_images(made, tmp_path, tmp_path / "pixels.csv", "pixels")
+    prepare(config.data, config.observations, 0)
+    store = TrainingStore.open(config.data.store)
+    values, hours, counts = (
+        store.read_array(name, slice(None))[:, 0].reshape(len(store.time), -1)
+        for name in ("satellite", "satellite_hours", "satellite_counts")
+    )
+    there = np.argwhere(np.isfinite(values))
+    assert (store.time[there[:, 0]] - store.time[0]).tolist() == [2.0, 2.25]
+    picked = tuple(there.T)
+    assert values[picked].tolist() == [200.0, 240.0]
+    assert hours[picked].tolist() == [2.0, -0.5]
+    assert counts[picked].tolist() == [1.0, 2.0]
