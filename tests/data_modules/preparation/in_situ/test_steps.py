@@ -44,6 +44,8 @@ REPORTS = [
     ("01T00:50", 0, 2),
     ("01T05:50", 0, 3),
     ("01T06:20", 0, 4),
+    ("01T10:00", 0, 7),
+    ("01T12:30", 0, 8),  # nearer than the one before
     ("01T21:00", 0, 5),  # as near to 18 as to 24: of the later step
     ("01T21:30", 24, 6),  # the mean of a day is no instant of a step
 ]
@@ -54,6 +56,7 @@ def test_instants_are_the_nearest_reports_within_half_a_step():
     assert found == {
         0: (2, round(50 / 60, 6)),
         0.25: (3, round(-10 / 60, 6)),
+        0.5: (8, 0.5),
         1.0: (5, -3.0),
     }
 
@@ -61,9 +64,10 @@ def test_instants_are_the_nearest_reports_within_half_a_step():
 def test_means_are_of_the_step_that_begins():
     found = values(table("2m_temperature", REPORTS), "2m_temperature", MEANS)
     assert found[0] == (2, round((2 + 59 / 60 + 50 / 60 + 5 + 50 / 60) / 3, 6))
-    assert found[0.25] == (4, round(20 / 60, 6))
+    assert found[0.25] == (5.5, round((20 / 60 + 4) / 2, 6))
+    assert found[0.5] == (8, 0.5)
     assert found[0.75] == (5, 3.0)
-    assert 0.5 not in found
+    assert len(found) == 4
 
 
 def test_precipitation_is_a_rate_over_the_step():
@@ -93,8 +97,8 @@ def test_the_nearest_sounding_is_interpolated():
 def test_steps_of_reports():
     reports = table("2m_temperature", REPORTS)
     assert (DAYS.of_reports(reports) == DAY).all()
-    assert (INSTANTS.of_reports(reports) - DAY).tolist()[:5] == [0, 0, 0.25, 0.25, 1.0]
-    assert (MEANS.of_reports(reports) - DAY).tolist()[:5] == [0, 0, 0, 0.25, 0.75]
+    assert (INSTANTS.of_reports(reports) - DAY).tolist()[:7] == [0, 0, 0.25, 0.25, 0.5, 0.5, 1.0]
+    assert (MEANS.of_reports(reports) - DAY).tolist()[:7] == [0, 0, 0, 0.25, 0.25, 0.5, 0.75]
 
 
 def test_the_steps_of_a_store_by_its_notes():
