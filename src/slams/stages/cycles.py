@@ -74,7 +74,7 @@ def cycle_maker(
             from_climatology=from_climatology,
             measured=found is not None,
             bias=config.assimilation.cycle_bias,
-            step=data.store.step,
+            step=config.data.step_days,
         )
 
     return cycle
@@ -102,7 +102,7 @@ def fit_to_own_errors(
         return {}
     pairs: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in cycles}
     times: list[float] = []
-    number, per_day = 0, steps_per_day(data.store.step)
+    number, per_day = 0, steps_per_day(config.data.step_days)
     spin_up = SPIN_UP * per_day
     every = config.assimilation.cycle_errors * per_day
     for window in data.test_dataloader():
