@@ -25,6 +25,7 @@ class LatentDataModule(LightningDataModule):
         ages: Further training windows, see `LatentStore`.
         longitude_shifts: Further training windows, see `LatentStore`.
         ahead: Batches that a thread reads ahead.
+        step: Length of a step (days).
     """
 
     def __init__(
@@ -36,14 +37,15 @@ class LatentDataModule(LightningDataModule):
         ages: Mapping[int, float] | None = None,
         longitude_shifts: Sequence[int] = (),
         ahead: int = 0,
+        step: float = 1.0,
     ) -> None:
         super().__init__()
         self.path = path
         self.batch_size = batch_size
         self.seed = seed
         self.ahead = ahead
-        self.train = LatentStore(path, "train", window, ages, longitude_shifts)
-        self.validation = LatentStore(path, "validation", window)
+        self.train = LatentStore(path, "train", window, ages, longitude_shifts, step)
+        self.validation = LatentStore(path, "validation", window, step=step)
 
     @property
     def latent_shape(self) -> tuple[int, int, int, int]:

@@ -95,7 +95,14 @@ class MultimodalDataModule(ReanalysisDataModule):
             for name in (degraded.channels if "degraded" in use else ())
         }
         self._instruments = [
-            Instrument(one, f"observations.instruments.{position}", seed, self.channels, self.grid)
+            Instrument(
+                one,
+                f"observations.instruments.{position}",
+                seed,
+                self.channels,
+                self.grid,
+                self.store.step,
+            )
             for position, one in enumerate(observations.instruments)
             if one.name in use
         ]
@@ -158,7 +165,7 @@ class MultimodalDataModule(ReanalysisDataModule):
         """
         source, period = self.archive_source()
         provider = BackgroundProvider(BackgroundConfig(kind="climatology"), source, 1)
-        cases = window_cases(source.time, period, 1)
+        cases = window_cases(source.time, period, 1, source.step)
         cache = self._cache if source is self.store else None
         dataset = WindowDataset(source, cases, 1, complete=True, cache=cache)
         return packed_archive(ArchiveReader(dataset, provider, source.normaliser()))
@@ -196,7 +203,7 @@ class MultimodalDataModule(ReanalysisDataModule):
             `(n,)` days since 1970-01-01 00 UTC, increasing.
         """
         source, provider, cases = self._archive_cases(split, windows)
-        offsets = np.arange(self.data.window)
+        offsets = source.step * np.arange(self.data.window)
         if provider.earlier is not None:
             offsets = np.concatenate([provider.earlier.offsets(), offsets])
         return np.unique(source.time[cases][:, None] + offsets)
@@ -304,10 +311,10 @@ def cases_with_background(
     store: TrainingStore, provider: BackgroundProvider, period: Period, days: int
 ) -> np.ndarray:
     """Return the windows of a period whose background lies within it: `(N,)` indices."""
-    cases = window_cases(store.time, period, days)
+    cases = window_cases(store.time, period, days, store.step)
     cases = cases[provider.available(store, cases, days)]
     if provider.earlier is not None:
         # The background may not precede the piece either: those days may belong to another split.
-        before = period.pieces_of(store.time[cases] - provider.earlier.lag)
+        before = period.pieces_of(store.time[cases] - provider.earlier.lag_days)
         cases = cases[before == period.pieces_of(store.time[cases])]
     return cases

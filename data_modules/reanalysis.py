@@ -33,6 +33,7 @@ from data_modules.stream.field_cache import (
 from data_modules.stream.loader import StreamLoader, stream_loader
 from data_modules.stream.windows import WindowDataset
 from slams.calendar.ranges import date_ranges
+from slams.calendar.steps import describe_step, whole_days
 from slams.config.schema import DataConfig, ObservationsConfig
 from slams.config.splits import Piece, check_reserved, check_test_days, split_pieces
 from slams.errors import UserError
@@ -90,7 +91,8 @@ class ReanalysisDataModule(LightningDataModule):
         self.test_block = 1
         self._cache: MemoryFields | None = None
         self.arrived_at: float | None = None
-        self.periods = split_periods(data.splits, data.window)
+        _check_step(self.store, data)
+        self.periods = split_periods(data.splits, data.window_days)
         check_reserved(data.splits, *self._reserved_by_store())
         self.reserved = reserved_days(data.splits, self.store)
         _check_training_days(self.store, self.periods)
@@ -233,7 +235,7 @@ class ReanalysisDataModule(LightningDataModule):
 
     def _cases(self, period: Period) -> np.ndarray:
         data = self.data
-        cases = window_cases(self.store.time, period, data.window)
+        cases = window_cases(self.store.time, period, data.window, self.store.step)
         if period.name != "train" and self.provider is not None:
             cases = self._verifiable(cases, period, self.provider)
         if period.name == "test" and 0 < data.test_cases < len(cases):
@@ -249,10 +251,11 @@ class ReanalysisDataModule(LightningDataModule):
         kept = cases[provider.available(self.store, cases, self.data.window)]
         if len(kept) == 0:
             config = provider.config
+            words = "days" if self.store.step == 1 else "steps"
             needed = (
                 f"states of the same days in {config.store}"
                 if config.kind == "file"
-                else f"a state {config.lag} days before (background.lag) in the store"
+                else f"a state {config.lag} {words} before (background.lag) in the store"
             )
             raise UserError(
                 f"data.splits.{period.name}: no window from {period} has {needed}, from which its "
@@ -269,7 +272,8 @@ class ReanalysisDataModule(LightningDataModule):
     def _reserved_by_store(self) -> tuple[tuple[Piece, ...], str, int]:
         """Return the store's reserved pieces, its name, and the days read before a window."""
         earlier = self.provider.earlier if self.provider else None
-        reach = 0 if earlier is None else earlier.lag + earlier.days - 1
+        steps = 0 if earlier is None else earlier.lag + earlier.days - 1
+        reach = whole_days(steps, self.store.step)
         return reserved_pieces(self.store), f"training store {self.store.path}", reach
 
     def _observe(
@@ -371,6 +375,16 @@ def read_batches(
     for start in range(0, len(picked), size):
         window = dataset.__getitems__(picked[start : start + size].tolist())
         yield datamodule.assemble(window, observe=False)
+
+
+def _check_step(store: TrainingStore, data: DataConfig) -> None:
+    """Refuse a store with steps of another length than the recipe's."""
+    if store.step != data.step_days:
+        found = describe_step(store.step)
+        raise UserError(
+            f"data.step: found {data.step}, but training store {store.path} has steps of {found}; "
+            f"set data.step to {found}, or data.store to a store with steps of {data.step}"
+        )
 
 
 def _check_training_days(store: TrainingStore, periods: dict[str, Period]) -> None:

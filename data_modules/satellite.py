@@ -42,4 +42,4 @@ class SatelliteDataModule(ObservedDataModule):
             # The grid of real images is known once they are prepared.
             image = read_image_grid(self.store)
             return ImageObserver(satellite, self.channels, self.grid, image, self.seed)
-        return SatelliteObserver(satellite, self.seed, self.channels, self.grid)
+        return SatelliteObserver(satellite, self.seed, self.channels, self.grid, self.store.step)

@@ -168,3 +168,20 @@ def test_an_error_is_multiplied_by_the_slope_of_the_transform(name: str) -> None
 def test_the_error_of_a_root_is_finite_at_zero() -> None:
     found = TRANSFORMS["square_root"].error(np.array([0.0, -1e-9]), np.array([4e-4, 4e-4]))
     np.testing.assert_allclose(found, 0.01)
+
+
+def test_each_step_of_the_day_has_its_own_climatology() -> None:
+    """At 06 UTC only the second set of coefficients counts, whatever the others are."""
+    size, shape = 3, (len(CHANNELS), *SHAPE[1:])
+    harmonics = torch.randn(4 * size, *shape)
+    normaliser = Normaliser(CHANNELS, harmonics, torch.ones(shape), per_day=4)
+    time = torch.tensor([[100.25, 100.5], [3.0, -0.25]], dtype=torch.float64)
+    found = normaliser.climatology(time)
+    for index, step in (((0, 0), 1), ((0, 1), 2), ((1, 0), 0), ((1, 1), 3)):
+        alone = Normaliser(CHANNELS, harmonics[step * size : (step + 1) * size], torch.ones(shape))
+        expected = alone.climatology(time[index].reshape(1, 1))[0, 0]
+        torch.testing.assert_close(found[index], expected)
+    # The basis of the fit is the same function.
+    basis = harmonic_basis(time, 1, per_day=4).float()
+    by_basis = torch.einsum("btk,kchw->btchw", basis, harmonics)
+    torch.testing.assert_close(found, by_basis, rtol=1e-4, atol=1e-5)

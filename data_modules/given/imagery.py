@@ -23,6 +23,7 @@ import xarray as xr
 from data_modules.given.found import NOT_A_CHANNEL, OUTSIDE, Given
 from data_modules.observing.images import ImageObserver
 from data_modules.observing.observers import SatelliteObserver
+from data_modules.preparation.in_situ.steps import DAYS, Steps
 from data_modules.preparation.regridding import AreaSums, known_mean
 from data_modules.sources.canonical.reading import Reading
 from data_modules.sources.imagery.images import ImageDays, Record, in_channel_units
@@ -40,7 +41,8 @@ from data_modules.sources.imagery.regular import (
     other_units,
 )
 from data_modules.sources.stations.reports.accounting import Accounting
-from slams.calendar.days import day_of
+from slams.calendar.days import iso_date
+from slams.calendar.steps import step_of_value
 from slams.config.schema import SatelliteConfig, SourceConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec, ObservationOperator, Observations
@@ -58,6 +60,7 @@ def observe_image(
     satellite: SatelliteConfig,
     channels: tuple[FieldSpec, ...],
     grid: LatLonGrid,
+    steps: Steps = DAYS,
 ) -> Given:
     """Convert an image to the observations of one day, see `given.observations`.
 
@@ -67,10 +70,11 @@ def observe_image(
             variable `error` of a dataset (same dimensions), replaces the recipe's standard
             deviation of the error.
         where: Name of the image, for messages.
-        day: Days since 1970-01-01, a whole number.
+        day: Days since 1970-01-01, a whole number, or the time of a step.
         satellite: The recipe's section `observations.satellite`.
         channels: The `C` channels of the model.
         grid: The grid of the model.
+        steps: The steps of the model.
 
     Raises:
         UserError: The image is not one of this variable, has an irregular grid, unknown units,
@@ -82,11 +86,12 @@ def observe_image(
     if isinstance(image, xr.DataArray):
         image = image.to_dataset(name=image.name or spec.variable)
     if is_swath(image):
-        return _observe_pixels(image, day, satellite, channels, grid, reading)
+        return _observe_pixels(image, day, satellite, channels, grid, reading, steps)
     images = open_regular(image, spec, satellite.source.variable, reading)
-    steps, notes = _steps_of(images, day, reading)
+    step = (steps.length, spec.variable in steps.instants)
+    times, notes = _times_of(images, day, reading, *step)
     every = np.arange(1 if images.time is None else len(images.time))
-    known = [int(np.isfinite(images.read(part)[0]).sum()) for part in (every, steps)]
+    known = [int(np.isfinite(images.read(part)[0]).sum()) for part in (every, times)]
     own = {"given": known[0]}
     if known[0] > known[1]:
         own[OUTSIDE] = known[0] - known[1]
@@ -97,12 +102,12 @@ def observe_image(
         raise UserError(f"{where}: found no value on the day, expected an image with values")
     if satellite.source.kind:
         record = Record(Accounting(where, limit=1.0, what="values"))
-        found = days_of_images(images, [int(day)], satellite, record)
+        found = days_of_images(images, [day], satellite, record, *step)
         record.check()
         one = _in_cells(found, images.grid, day, satellite, channels, grid)
         own |= _left_out(record)
     else:
-        one = _in_footprints(images, steps, day, satellite, channels, grid, own, reading)
+        one = _in_footprints(images, times, day, satellite, channels, grid, own, reading)
     return _given(one, own, (*notes, *reading.repairs))
 
 
@@ -113,23 +118,25 @@ def _observe_pixels(
     channels: tuple[FieldSpec, ...],
     grid: LatLonGrid,
     reading: Reading,
+    steps: Steps,
 ) -> Given:
     """Average pixels in cells, as the reader of pixels does."""
     (spec,) = reading.channels
     name = f"satellite/{spec.name}"
     record = Record(Accounting(reading.name, limit=1.0, what="pixels"))
-    cells = PixelCells(cells_of_pixels(satellite, grid), spec, satellite, record)
+    step = (steps.length, spec.variable in steps.instants)
+    cells = PixelCells(cells_of_pixels(satellite, grid), spec, satellite, record, *step)
     pixels = swath_pixels(dataset, spec, satellite.source.variable, reading)
     own = {"given": int(pixels["value"].notna().sum())}
-    outside = cells.add(pixels, day, day, reading)
+    outside = cells.add(pixels, day, day + steps.length - 1, reading)
     record.check()
     own |= _left_out(record) | ({OUTSIDE: outside} if outside else {})
     if spec.name not in {c.name for c in channels}:
         own[NOT_A_CHANNEL] = record.used
         return Given((), {name: {**own, "used": 0}}, (f"{name}: {NOT_A_CHANNEL}",))
     if not record.used:
-        raise reading.fault(f"found no pixel of {day_of(day)} (UTC), expected some")
-    one = _in_cells(cells.read([int(day)]), cells.grid, day, satellite, channels, grid)
+        raise reading.fault(f"found no pixel of {iso_date(day)} (UTC), expected some")
+    one = _in_cells(cells.read([day]), cells.grid, day, satellite, channels, grid)
     averaged = record.used - int(one.mask.sum())
     own |= {"averaged over the day": averaged} if averaged else {}
     return _given(one, own, tuple(reading.repairs))
@@ -215,19 +222,24 @@ def _in_footprints(
     )
 
 
-def _steps_of(
-    images: RegularImages, day: float, reading: Reading
+def _times_of(
+    images: RegularImages, day: float, reading: Reading, step: float, instant: bool
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return the positions of the steps of a day; the only step where the image has no time."""
+    """Return the positions of the times of a day, or step; the only one without a time."""
     if images.time is None:
-        return np.array([0]), (f"imagery: no time stated, taken as {day_of(day)}",)
-    mine = np.flatnonzero(np.floor(images.time) == day)
+        return np.array([0]), (f"imagery: no time stated, taken as {iso_date(day)}",)
+    mine = np.flatnonzero(step_of_value(images.time, step, instant) == day)
     if not len(mine):
-        first, last = day_of(images.time[0]), day_of(images.time[-1])
+        first, last = (_date(images.time[place], step) for place in (0, -1))
         span = str(first) if first == last else f"{first} to {last}"
-        raise reading.fault(f"the image is of {span}, expected one of {day_of(day)} (UTC)")
-    notes = (f"imagery: mean of {len(mine)} times of the day",) if len(mine) > 1 else ()
+        raise reading.fault(f"the image is of {span}, expected one of {iso_date(day)} (UTC)")
+    what = "day" if step == 1 else "step"
+    notes = (f"imagery: mean of {len(mine)} times of the {what}",) if len(mine) > 1 else ()
     return mine, notes
+
+
+def _date(time: float, step: float) -> str:
+    return iso_date(np.floor(time) if step == 1 else time)
 
 
 def _mean(steps: np.ndarray) -> np.ndarray:

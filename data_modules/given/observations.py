@@ -13,7 +13,9 @@ from data_modules.given.found import Given
 from data_modules.given.imagery import observe_image
 from data_modules.given.names import input_name
 from data_modules.given.stations import observe_reports
-from slams.calendar.days import day_of
+from data_modules.preparation.in_situ.steps import DAYS, Steps
+from slams.calendar.days import iso_date
+from slams.calendar.steps import beginning_of_step
 from slams.config.schema import SatelliteConfig, StationsConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec
@@ -33,6 +35,7 @@ def observe(
     normaliser: Normaliser,
     terrain: np.ndarray | None,
     names: Sequence[str] = (),
+    steps: Steps = DAYS,
 ) -> Given:
     """Convert tables of reports and images to the observations of one case of one day.
 
@@ -44,7 +47,7 @@ def observe(
 
     Args:
         inputs: Tables of reports (`given.reports`) and images (`given.imagery`).
-        day: Day of the analysis, days since 1970-01-01; its hour does not matter.
+        day: Day of the analysis, days since 1970-01-01; the time within a step does not matter.
         stations: The recipe's section `observations.stations`.
         satellite: The recipe's section `observations.satellite`.
         channels: The `C` channels of the model.
@@ -53,12 +56,13 @@ def observe(
         terrain: `(H, W)` m, the model's terrain, or `None`.
         names: Name of each input, for messages; by default `observations` or `observations[N]`,
             with the file.
+        steps: The steps of the model.
 
     Raises:
         UserError: An input is invalid, all of it is of other days or is not in the model, or
             nothing is left after the checks.
     """
-    day = float(np.floor(day))
+    day = float(beginning_of_step(day, steps.length))
     tables: list[tuple[pd.DataFrame, str]] = []
     images: list[tuple[xr.DataArray | xr.Dataset, str]] = []
     for number, one in enumerate(inputs):
@@ -80,16 +84,17 @@ def observe(
     found = Given()
     if tables:
         height = None if terrain is None else torch.from_numpy(np.asarray(terrain, np.float64))
-        found += observe_reports(tables, day, stations, tuple(channels), grid, normaliser, height)
+        model = (tuple(channels), grid, normaliser, height)
+        found += observe_reports(tables, day, stations, *model, steps)
     for image, where in images:
-        found += observe_image(image, where, day, satellite, tuple(channels), grid)
+        found += observe_image(image, where, day, satellite, tuple(channels), grid, steps)
     if inputs and not found.observations:
         reasons = "; ".join(
             f"{name}: {', '.join(f'{reason} {number}' for reason, number in counts.items())}"
             for name, counts in found.counts.items()
         )
         raise UserError(
-            f"observations of {day_of(day)}: nothing is left to assimilate ({reasons}); the model "
-            f"has {', '.join(c.name for c in channels)}"
+            f"observations of {iso_date(day)}: nothing is left to assimilate ({reasons}); the "
+            f"model has {', '.join(c.name for c in channels)}"
         )
     return found

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from data_modules.preparation.in_situ.daily import report_days
+from data_modules.preparation.in_situ.steps import DAYS, Steps
 from data_modules.sources.stations.reports.accounting import Accounting
 from data_modules.sources.stations.reports.table import StationReports, checked_table
 from data_modules.sources.stations.reports.user_table import (
@@ -18,16 +18,18 @@ from data_modules.sources.stations.reports.user_table import (
 )
 from data_modules.tables.columns import check_rows, refuse_missing, times_and_numbers
 from slams.errors import UserError
+from slams.variables import find_variable
 
 __all__ = ["days_of_table", "join_tables"]
 
 
-def days_of_table(table: pd.DataFrame, where: str) -> np.ndarray:
-    """Return the UTC day that each row of a table belongs to, days since 1970-01-01.
+def days_of_table(table: pd.DataFrame, where: str, steps: Steps = DAYS) -> np.ndarray:
+    """Return the UTC day, or step, that each row of a table belongs to, days since 1970-01-01.
 
     Args:
         table: Columns of `sources.stations.reports.user_table`.
         where: Name of the table, for messages.
+        steps: The steps.
 
     Raises:
         UserError: A column is missing, the table is empty, or a time, period or variable is
@@ -42,7 +44,12 @@ def days_of_table(table: pd.DataFrame, where: str) -> np.ndarray:
     check_rows(read, {"time": (read["time"].notna(), "a time")}, where)
     # Only precipitation without a period is the total of the day of its time.
     hours = read["hours"] if "hours" in read else pd.Series(0.0, index=read.index)
-    return report_days(read.assign(hours=hours.fillna(0.0))).to_numpy()
+    read = read.assign(hours=hours.fillna(0.0))
+    if steps.length < 1:
+        read["variable"] = (
+            table["variable"].astype(str).map(lambda name: find_variable(name) or "")
+        )
+    return steps.of_reports(read).to_numpy()
 
 
 def join_tables(parts: Sequence[StationReports], where: str) -> StationReports:

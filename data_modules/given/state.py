@@ -54,7 +54,8 @@ class GivenState:
 
     Attributes:
         values: `(C, H, W)` float32 physical, NaN where missing.
-        day: Days since 1970-01-01 00 UTC, a whole number; NaN if the dataset has no time.
+        day: Days since 1970-01-01 00 UTC, a whole number or the time of a step; NaN if the dataset
+            has no time.
         notes: Repairs made, in words.
     """
 
@@ -69,6 +70,7 @@ def read_state(
     grid: LatLonGrid,
     where: str,
     absent: Sequence[str] = (),
+    step: float = 1.0,
 ) -> GivenState:
     """Convert a dataset of one time to a state on the model's grid.
 
@@ -79,6 +81,7 @@ def read_state(
         where: Name of the dataset, for messages.
         absent: Channels, or variables, that are missing (NaN) in the state if the dataset does
             not have them.
+        step: Length of the steps of the model (days).
 
     Raises:
         UserError: The dataset lacks a variable or level that is not under `absent`, has several
@@ -86,7 +89,9 @@ def read_state(
     """
     if not isinstance(dataset, xr.Dataset):
         raise UserError(f"{where}: found {type(dataset).__name__}, expected an xarray Dataset")
-    reading = Reading(SourceConfig(kind="cf", path=where), tuple(channels), "", label=where)
+    reading = Reading(
+        SourceConfig(kind="cf", path=where), tuple(channels), "", label=where, step=step
+    )
     dataset = _on_levels(name_axes(dataset, reading))
     dataset, dated = _at_one_time(dataset, reading)
     names = {v: find_name(dataset, v, reading) for v in reading.variables}

@@ -14,11 +14,12 @@ from data_modules.given.found import NOT_A_CHANNEL, OUTSIDE, Given
 from data_modules.given.reports import join_tables
 from data_modules.observing.observers import StationObserver, with_errors
 from data_modules.preparation.in_situ.checked import DailyReports, daily_reports
-from data_modules.preparation.in_situ.daily import daily_values, near_levels, report_days
+from data_modules.preparation.in_situ.daily import daily_values, near_levels
 from data_modules.preparation.in_situ.network import StationDays, station_network
+from data_modules.preparation.in_situ.steps import DAYS, Steps
 from data_modules.sources.stations.reports.table import StationReports
 from data_modules.sources.stations.reports.user_table import read_table
-from slams.calendar.days import day_of, days_since_epoch
+from slams.calendar.days import days_since_epoch, iso_date
 from slams.config.schema import StationsConfig, StationSourceConfig, StationVariableConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec, Observations
@@ -40,35 +41,37 @@ def observe_reports(
     grid: LatLonGrid,
     normaliser: Normaliser,
     terrain: Tensor | None,
+    steps: Steps = DAYS,
 ) -> Given:
     """Convert tables of reports to the observations of one day, see `given.observations`.
 
     Args:
         tables: Tables (`sources.stations.reports.user_table`) with their names for messages.
-        day: Days since 1970-01-01, a whole number.
+        day: Days since 1970-01-01, a whole number, or the time of a step.
         stations: The recipe's section `observations.stations`.
         channels: The `C` channels of the model.
         grid: The grid of the model.
         normaliser: Climatology and standard deviations.
         terrain: `(H, W)` m, or `None`.
+        steps: The steps of the model.
 
     Raises:
         UserError: A table is invalid, or all of it is of other days.
     """
     parts = [read_table(table, where) for table, where in tables]
     for part, (_, where) in zip(parts, tables, strict=True):
-        _refuse_other_days(part.table, day, where)
+        _refuse_other_days(part.table, day, where, steps)
     reports = join_tables(parts, " and ".join(where for _, where in tables))
     table = reports.table
     notes = [f"stations: {what}: {number}" for what, number in reports.repairs.items()]
     channel = _channels_of(table, channels)
-    counts = _first_counts(table, channel, channels, day)
+    counts = _first_counts(table, channel, channels, day, steps)
     notes += [
         f"{name}: {own[NOT_A_CHANNEL]} reports: {NOT_A_CHANNEL}"
         for name, own in counts.items()
         if NOT_A_CHANNEL in own
     ]
-    today = (report_days(table) == day).to_numpy()
+    today = (steps.of_reports(table) == day).to_numpy()
     section = _section(stations, [channels[i] for i in np.unique(channel[today & (channel >= 0)])])
     observations: tuple[Observations, ...] = ()
     if section.variables:
@@ -77,11 +80,12 @@ def observe_reports(
         near = (days_since_epoch(table["time"]) - day).between(-_AROUND, 1 + _AROUND)
         near &= table["variable"].isin(variables)
         around = StationReports(table[near])
-        days = np.array([int(day)])
-        found = daily_reports(around, _observed(section), section.source, days)
+        days = np.array([int(day) if steps.length == 1 else day])
+        found = daily_reports(around, _observed(section), section.source, days, steps)
         notes += [f"stations: {what}: {number}" for what, number in found.repairs.items()]
-        notes += _sparse(found, stations.source, section, day)
-        _count_reports(counts, found, section, channels, day)
+        if steps.length == 1:
+            notes += _sparse(found, stations.source, section, day)
+        _count_reports(counts, found, section, channels, day, steps)
         if not found.daily.empty:
             left = station_network([found], section, channels, grid, days, normaliser, terrain)
             for variable, lost in zip(section.variables, left.rejected, strict=True):
@@ -97,15 +101,16 @@ def observe_reports(
     )
 
 
-def _refuse_other_days(table: pd.DataFrame, day: float, where: str) -> None:
-    """Refuse a table without a report of the day."""
-    days = report_days(table)
+def _refuse_other_days(table: pd.DataFrame, day: float, where: str, steps: Steps) -> None:
+    """Refuse a table without a report of the day, or step."""
+    days = steps.of_reports(table)
     if (days == day).any():
         return
-    first, last = day_of(days.min()), day_of(days.max())
+    first, last = iso_date(days.min()), iso_date(days.max())
     span = str(first) if first == last else f"{first} to {last}"
     raise UserError(
-        f"{where}: all {len(table)} reports are of {span}, expected reports of {day_of(day)} (UTC)"
+        f"{where}: all {len(table)} reports are of {span}, expected reports of "
+        f"{iso_date(day)} (UTC)"
     )
 
 
@@ -131,10 +136,14 @@ def _channels_of(table: pd.DataFrame, channels: Sequence[FieldSpec]) -> np.ndarr
 
 
 def _first_counts(
-    table: pd.DataFrame, channel: np.ndarray, channels: Sequence[FieldSpec], day: float
+    table: pd.DataFrame,
+    channel: np.ndarray,
+    channels: Sequence[FieldSpec],
+    day: float,
+    steps: Steps,
 ) -> dict[str, dict[str, int]]:
     """Count the reports by name of observations: given, of other days, and of no channel."""
-    today = (report_days(table) == day).to_numpy()
+    today = (steps.of_reports(table) == day).to_numpy()
     counts: dict[str, dict[str, int]] = {}
     for index in np.unique(channel):
         mine = channel == index
@@ -195,9 +204,10 @@ def _count_reports(
     section: StationsConfig,
     channels: Sequence[FieldSpec],
     day: float,
+    steps: Steps,
 ) -> None:
     """Count the reports of the day that were rejected, are too few, or were averaged."""
-    table = found.table[report_days(found.table) == day]
+    table = found.table[steps.of_reports(found.table) == day]
     channel = _channels_of(table, channels)
     names = [spec.name for spec in channels]
     for number, spec in enumerate(_observed(section)):
@@ -208,9 +218,13 @@ def _count_reports(
         good = mine[mine["accepted"]]
         daily = found.daily[found.daily["channel"] == number]
         there = good["station_id"].isin(daily["station_id"])
-        few = "too few for a daily value" if spec.level is None else "too far from the level"
+        unit = "day" if steps.length == 1 else "step"
+        few = f"too few for a {'daily value' if unit == 'day' else 'value of the step'}"
+        few = few if spec.level is None else "too far from the level"
         _add(own, few, int((~there).sum()))
-        _add(own, "averaged over the day", int(there.sum()) - len(daily))
+        instant = steps.length < 1 and spec.variable in steps.instants
+        rest = "further from the time of the step" if instant else f"averaged over the {unit}"
+        _add(own, rest, int(there.sum()) - len(daily))
 
 
 def _observations(

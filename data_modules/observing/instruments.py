@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -33,6 +35,7 @@ class Instrument:
         seed: The experiment's seed.
         channels: The `C` channels of the fields.
         grid: The grid of the fields.
+        step: Length of the steps of the fields (days).
 
     Attributes:
         name: Name of its observations, `NAME/VARIABLE`.
@@ -49,10 +52,13 @@ class Instrument:
         seed: int,
         channels: tuple[FieldSpec, ...],
         grid: LatLonGrid,
+        step: float = 1.0,
     ) -> None:
         self._section, self._key, self._seed = section, key, seed
         self._reports = (
-            read_reports(section.file, f"{key}.file", section.error) if section.file else None
+            read_reports(section.file, f"{key}.file", section.error, step)
+            if section.file
+            else None
         )
         self.operator = self._build(channels, grid)
         self.name = f"{section.name}/{getattr(self.operator, 'variable', section.operator)}"
@@ -161,7 +167,9 @@ class Instrument:
         latitude, longitude = (
             np.asarray(x.cpu()) for x in (self.operator.latitude, self.operator.longitude)
         )
-        return Reports(latitude, longitude, reports.days, values, errors)
+        return replace(
+            reports, latitude=latitude, longitude=longitude, values=values, errors=errors
+        )
 
     def _points(self, reports: Reports) -> np.ndarray:
         """Return the index of the operator's point at each reported position, `(P,)` int64."""

@@ -13,6 +13,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from slams.calendar.steps import beginning_of_step
 from slams.config.schema import SatelliteConfig, StationsConfig, StationVariableConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec, ObservationOperator, Observations
@@ -215,6 +216,7 @@ class SatelliteObserver(Observer):
         seed: The experiment's seed, by which errors are drawn.
         channels: The channels of the fields.
         grid: The grid of the fields.
+        step: Length of the steps of the fields (days), each with its own swaths.
 
     Attributes:
         operators: `H`, by name `satellite/CHANNEL`.
@@ -232,9 +234,10 @@ class SatelliteObserver(Observer):
         seed: int,
         channels: tuple[FieldSpec, ...],
         grid: LatLonGrid,
+        step: float = 1.0,
     ) -> None:
         name = f"satellite/{satellite.channel}"
-        self._seed, self._coverage = seed, satellite.coverage
+        self._seed, self._coverage, self._step = seed, satellite.coverage, step
         self._mean = satellite.composite == "mean"
         what = (grid, channels, satellite.channel, satellite.footprint)
         operator: SatelliteOperator | FootprintOperator
@@ -245,7 +248,7 @@ class SatelliteObserver(Observer):
         self.operators = {name: operator}
         self.errors, self.bounds = {name: satellite.error}, {name: -math.inf}
         self.orbit = satellite_orbit(satellite)
-        self._passes: dict[int, Tensor] = {}
+        self._passes: dict[float, Tensor] = {}
 
     def _seen(self, truth: Tensor, time: Tensor, case: Tensor) -> Tensor:
         return self.passes(time).to(truth.device) > 0
@@ -259,18 +262,19 @@ class SatelliteObserver(Observer):
         """Count the passes that see each footprint: `(..., P)` float64, 0 outside all swaths.
 
         Args:
-            time: `(...)` days since 1970-01-01 00 UTC; the time of day does not matter.
+            time: `(...)` days since 1970-01-01 00 UTC; the time within a step does not matter.
         """
         (operator,) = self.operators.values()
         latitude, longitude = operator.latitude.cpu(), operator.longitude.cpu()
         if self.orbit is None:
-            seen = swath_mask(latitude, longitude, time.cpu(), self._coverage)
+            seen = swath_mask(latitude, longitude, time.cpu(), self._coverage, self._step)
             return seen.to(torch.float64)
         counts = []
-        for day in torch.floor(time.to(torch.float64)).reshape(-1).tolist():
-            # The same for every batch that contains the day.
+        start = beginning_of_step(time.to(torch.float64), self._step)
+        for day in start.reshape(-1).tolist():
+            # The same for every batch that contains the step.
             if day not in self._passes:
-                seen = self.orbit.passes(latitude, longitude, day).seen
+                seen = self.orbit.passes(latitude, longitude, day, self._step).seen
                 self._passes[day] = seen.sum(dim=0).to(torch.float64)
             counts.append(self._passes[day])
         return torch.stack(counts).reshape(*time.shape, -1)

@@ -6,6 +6,8 @@
     station_errors (time, station, variable)        float32 channel units, standard deviation of
                                                     the error that the reports state, NaN where
                                                     they do not; absent where none does
+    station_hours (time, station, variable)         float32, hours from the time of the step to
+                                                    that of the reports; absent for steps of a day
 
 The attributes of `stations` are its variables and units; for real reports also the `counts`,
 `repairs`, `left_out` and `conventions` of their preparation (`data_modules.preparation.in_situ`).
@@ -25,9 +27,9 @@ from data_modules.store.training_store import TrainingStore
 from data_modules.store.writing import create_steps
 from slams.observations.networks import Network
 
-__all__ = ["ERRORS", "create_errors", "create_stations", "read_stations"]
+__all__ = ["ERRORS", "HOURS", "create_beside", "create_stations", "read_stations"]
 
-ERRORS = "station_errors"
+ERRORS, HOURS = "station_errors", "station_hours"
 
 _COORDINATES = {"latitude": "degrees_north", "longitude": "degrees_east", "elevation": "m"}
 
@@ -76,11 +78,12 @@ def create_stations(
     )
 
 
-def create_errors(group: zarr.Group) -> zarr.Array:
-    """Create the array of the errors that reports state, beside that of their values."""
+def create_beside(group: zarr.Group, name: str) -> zarr.Array:
+    """Create an array beside that of the values: `ERRORS` that reports state, or `HOURS`."""
     values = group["stations"]
-    names = {name: values.attrs[name] for name in ("variables", "units")}
-    return create_steps(group, ERRORS, values.shape, ("time", "station", "variable"), names)
+    names = {"variables": values.attrs["variables"]}
+    names["units"] = values.attrs["units"] if name == ERRORS else "h"
+    return create_steps(group, name, values.shape, ("time", "station", "variable"), names)
 
 
 def read_stations(store: TrainingStore) -> Network:

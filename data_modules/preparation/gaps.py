@@ -1,4 +1,4 @@
-"""Days that a time axis lacks between its first and its last."""
+"""Days, or steps, that a time axis lacks between its first and its last."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ __all__ = ["describe_gaps", "missing_days"]
 _NAMED = 3
 
 
-def missing_days(time: np.ndarray) -> list[tuple[str, str]]:
-    """Return the first and the last day (ISO dates) of each gap.
+def missing_days(time: np.ndarray, step: float = 1.0) -> list[tuple[str, str]]:
+    """Return the first and the last day, or step (ISO dates) of each gap.
 
     Args:
         time: `(N,)` days since 1970-01-01, increasing.
+        step: Length of a step (days).
     """
-    behind = np.flatnonzero(np.diff(time) > 1.5)
-    return [(iso_date(time[i] + 1), iso_date(time[i + 1] - 1)) for i in behind]
+    behind = np.flatnonzero(np.diff(time) > 1.5 * step)
+    return [(iso_date(time[i] + step), iso_date(time[i + 1] - step)) for i in behind]
 
 
-def describe_gaps(time: np.ndarray) -> str:
+def describe_gaps(time: np.ndarray, step: float = 1.0) -> str:
     """Describe the gaps of `time` `(N,)`: ", without 2001-01-05 to 2001-01-06", or ""."""
-    gaps = missing_days(time)
+    gaps = missing_days(time, step)
     named = [first if first == last else f"{first} to {last}" for first, last in gaps[:_NAMED]]
     left = len(gaps) - len(named)
     more = f" and {left} more gaps" if left else ""

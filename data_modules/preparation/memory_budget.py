@@ -32,6 +32,7 @@ import numpy as np
 from data_modules.preparation.plan import Plan
 from data_modules.sources.canonical.form import level_dimension
 from data_modules.store.training_store import shard_steps
+from slams.calendar.steps import steps_per_day
 from slams.config.memory import parse_memory, show_memory
 from slams.config.schema import ObservationsConfig, PrepareConfig
 from slams.errors import UserError
@@ -128,7 +129,7 @@ def plan_memory(work: Plan, harmonics: int, lags: Sequence[int]) -> MemoryModel:
     Args:
         work: The plan.
         harmonics: Annual harmonics of the climatology.
-        lags: Lags (days) for which persistence is fitted.
+        lags: Lags (steps) for which persistence is fitted.
     """
     grid = work.grid
     values, regridded, chunk_steps, chunk_bytes, variable_bytes = 0, 0, 1, 0, 0
@@ -148,9 +149,9 @@ def plan_memory(work: Plan, harmonics: int, lags: Sequence[int]) -> MemoryModel:
     channels, points = len(work.channels), grid.shape[0] * grid.shape[1]
     sums = reach = 0
     if work.train is not None:
-        size = 2 * harmonics + 1
+        size = (2 * harmonics + 1) * steps_per_day(work.step)
         time = work.time[work.train.contains(work.time)]
-        reach = int((time < time[0] + max(lags, default=0)).sum()) if len(time) else 0
+        reach = int((time < time[0] + work.step * max(lags, default=0)).sum()) if len(time) else 0
         # The climatology, and the sums of either pass; `B B^T` only of channels with gaps.
         products = len(work.gaps) / max(channels, 1) * size * (size + 1) / 2
         sums = round(8 * (size + max(products, 2 + 4 * len(lags))))

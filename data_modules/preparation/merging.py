@@ -127,7 +127,8 @@ def open_parts(
     period = _period(data)
     opened = []
     for (key, config), share in zip(data.inputs, shares, strict=True):
-        opened.append(open_source(config, [channels[i] for i in share], period, key))
+        own = [channels[i] for i in share]
+        opened.append(open_source(config, own, period, key, data.step_days))
     first_key, first = data.inputs[0]
     grid = target_grid(first, opened[0], first_key)
     axes = [dataset["time"].values.astype(np.float64) for dataset in opened]

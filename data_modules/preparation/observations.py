@@ -9,7 +9,7 @@ import torch
 import zarr
 
 from data_modules.observing.observers import SatelliteObserver, StationObserver
-from data_modules.observing.station_arrays import create_errors, create_stations
+from data_modules.observing.station_arrays import ERRORS, HOURS, create_beside, create_stations
 from data_modules.preparation.blocks import channel_units
 from data_modules.preparation.imagery import write_imagery
 from data_modules.preparation.in_situ.archive import station_days
@@ -17,6 +17,7 @@ from data_modules.preparation.job import Job
 from data_modules.preparation.plan import Plan
 from data_modules.store.training_store import SHARD_STEPS
 from data_modules.store.writing import create_steps
+from slams.calendar.steps import steps_per_day
 from slams.normalisation import Normaliser
 from slams.runtime.memory import return_freed_memory
 from slams.runtime.ranks import say
@@ -58,9 +59,9 @@ def draw_observations(job: Job, work: Plan, group: zarr.Group) -> None:
             observers["stations"] = stations
             arrays["stations"] = create_stations(group, stations, len(time))
     if "satellite" in observations.use and observations.satellite.source.kind:
-        write_imagery(job, work, group)
+        write_imagery(job, work, group, work.steps)
     elif "satellite" in observations.use:
-        satellite = SatelliteObserver(observations.satellite, job.seed, channels, grid)
+        satellite = SatelliteObserver(observations.satellite, job.seed, channels, grid, work.step)
         observers["satellite"] = satellite
         arrays["satellite"] = _create_satellite(group, satellite, len(time))
     # A few steps are read at a time, because each is held in single and double precision;
@@ -96,9 +97,8 @@ def _write_reports(job: Job, work: Plan, group: zarr.Group) -> None:
         for name in ("harmonics", "sd")
     )
     terrain = _terrain(group)
-    found = station_days(
-        stations, channels, grid, work.time, Normaliser(channels, harmonics, sd), terrain
-    )
+    normaliser = Normaliser(channels, harmonics, sd, steps_per_day(work.step))
+    found = station_days(stations, channels, grid, work.time, normaliser, terrain, work.steps)
     for line in found.lines():
         say(line)
     array = create_stations(
@@ -117,7 +117,9 @@ def _write_reports(job: Job, work: Plan, group: zarr.Group) -> None:
     )
     _write_days(array, found.values, found.first)
     if found.errors is not None:
-        _write_days(create_errors(group), found.errors, found.first)
+        _write_days(create_beside(group, ERRORS), found.errors, found.first)
+    if found.hours is not None:
+        _write_days(create_beside(group, HOURS), found.hours, found.first)
 
 
 def _write_days(array: zarr.Array, values: np.ndarray, first: int) -> None:

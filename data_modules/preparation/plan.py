@@ -8,10 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from data_modules.preparation.gaps import describe_gaps
+from data_modules.preparation.in_situ.steps import Steps
 from data_modules.preparation.merging import Part, open_parts
 from data_modules.preparation.seasons import check_seasons
 from data_modules.store.periods import Period, split_periods
 from data_modules.store.training_store import TrainingStore, iso_date
+from slams.calendar.steps import describe_step
+from slams.cf.days import instant_variables
 from slams.config.schema import DataConfig
 from slams.config.splits import check_apart, day_pieces, split_pieces
 from slams.errors import UserError
@@ -29,10 +32,11 @@ class Plan:
         parts: The sources, each with the channels that it provides.
         channels: The channels of the store, in order.
         grid: The grid of the store.
-        time: `(N,)` days since 1970-01-01 00 UTC that every source has.
+        time: `(N,)` days since 1970-01-01 00 UTC that every source has, or their steps.
         train: The training period, or `None` when statistics come from another store.
         statistics_from: That store, or `None`.
         periods: The days of every split of the recipe, and the days that it reserves.
+        step: Length of a step (days).
     """
 
     parts: tuple[Part, ...]
@@ -42,6 +46,7 @@ class Plan:
     train: Period | None
     statistics_from: TrainingStore | None
     periods: tuple[Period, ...]
+    step: float = 1.0
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Read, check and regrid days `[start, stop)` of the store.
@@ -70,6 +75,11 @@ class Plan:
         return None
 
     @property
+    def steps(self) -> Steps:
+        """Return the steps of the store, with the variables of which it holds instants."""
+        return Steps(self.step, instant_variables({"sources": [p.record for p in self.parts]}))
+
+    @property
     def absent(self) -> list[str]:
         """Return the names of the channels that are missing throughout."""
         return [name for part in self.parts for name in part.config.absent]
@@ -95,7 +105,8 @@ class Plan:
         size = len(self.time) * len(self.channels) * self.grid.shape[0] * self.grid.shape[1] * 4
         lines = [
             f"{len(self.time)} steps from {iso_date(self.time[0])} to {iso_date(self.time[-1])}"
-            f"{describe_gaps(self.time)}",
+            f"{describe_gaps(self.time, self.step)}",
+            *([] if self.step == 1 else [f"steps of {describe_step(self.step)}"]),
             *self.describe_periods(),
             f"{len(self.channels)} channels: {', '.join(c.name for c in self.channels)}",
             f"grid {self.grid.shape[0]} x {self.grid.shape[1]}"
@@ -111,7 +122,7 @@ class Plan:
         """Return one line per split, and one for reserved days: dates and number of days."""
         return [
             f"{'training' if period.name == 'train' else period.name}: {period}, "
-            f"{int(period.contains(self.time).sum())} days"
+            f"{int(period.contains(self.time).sum())} {'days' if self.step == 1 else 'steps'}"
             for period in self.periods
         ]
 
@@ -133,16 +144,18 @@ def plan(data: DataConfig) -> Plan:
                     raise UserError(f"{source_key}.{key}: {name!r} is not among data.channels")
     parts, grid, time = open_parts(data, channels)
     train, statistics = None, None
-    periods = split_periods(data.splits, data.window)
+    periods = split_periods(data.splits, data.window_days)
     if data.statistics_from:
         statistics = _statistics_store(data, grid)
     else:
-        _check_periods(periods, time)
+        _check_periods(periods, time, data.step_days)
         train = _training_period(data, periods)
-        check_seasons(time[train.contains(time)], data.harmonics)
+        check_seasons(np.unique(np.floor(time[train.contains(time)])), data.harmonics)
     if data.splits.reserved:
         periods["reserved"] = Period.of("reserved", data.splits.reserved)
-    return Plan(parts, channels, grid, time, train, statistics, tuple(periods.values()))
+    return Plan(
+        parts, channels, grid, time, train, statistics, tuple(periods.values()), data.step_days
+    )
 
 
 def _statistics_store(data: DataConfig, grid: LatLonGrid) -> TrainingStore:
@@ -153,6 +166,12 @@ def _statistics_store(data: DataConfig, grid: LatLonGrid) -> TrainingStore:
             f"store to prepare one of {grid.shape}, expected the same grid; set "
             f"{data.inputs[0][0]}.grid: {data.statistics_from}"
         )
+    if store.step != data.step_days:
+        raise UserError(
+            f"data.statistics_from: {data.statistics_from} has steps of "
+            f"{describe_step(store.step)}, the store to prepare of {data.step} (data.step), "
+            f"expected the same"
+        )
     reserved = split_pieces(data.splits, "reserved")
     key = f"data.statistics_from: training period of {data.statistics_from}"
     for piece in day_pieces(key, store.attributes["statistics_days"]):
@@ -160,7 +179,7 @@ def _statistics_store(data: DataConfig, grid: LatLonGrid) -> TrainingStore:
     return store
 
 
-def _check_periods(periods: Mapping[str, Period], time: np.ndarray) -> None:
+def _check_periods(periods: Mapping[str, Period], time: np.ndarray, step: float) -> None:
     """Refuse a piece of a split without data now rather than when it is first used."""
     for name, period in periods.items():
         for days in period.pieces:
@@ -168,7 +187,7 @@ def _check_periods(periods: Mapping[str, Period], time: np.ndarray) -> None:
             if not piece.contains(time).any():
                 raise UserError(
                     f"data.splits.{name}: the source has no data from {piece}; it has "
-                    f"{iso_date(time[0])} to {iso_date(time[-1])}{describe_gaps(time)}"
+                    f"{iso_date(time[0])} to {iso_date(time[-1])}{describe_gaps(time, step)}"
                 )
 
 

@@ -48,6 +48,7 @@ from data_modules.store.writing import (
     fingerprint,
     write_statistics,
 )
+from slams.calendar.steps import STEP_ATTRIBUTE
 from slams.config.schema import DataConfig, ObservationsConfig
 from slams.errors import UserError
 from slams.runtime import directories
@@ -77,11 +78,11 @@ def describe(data: DataConfig, observations: ObservationsConfig) -> str:
         UserError: The recipe cannot be prepared.
     """
     work = plan(data)
-    lines = [work.describe(), *survey(work.parts)]
+    lines = [work.describe(), *survey(work.parts, work.step)]
     lines += [_budget(data, work).text, report_memory(observations)]
     satellite = observations.satellite
     if "satellite" in observations.use and satellite.source.kind:
-        lines.append(describe_imagery(satellite, work.grid, work.time))
+        lines.append(describe_imagery(satellite, work.grid, work.time, work.steps))
     return "\n".join(line for line in lines if line)
 
 
@@ -121,7 +122,7 @@ def prepare(
     for beside in (partial, old_path(path)):
         check_ours(beside)
     work = plan(data)
-    survey(work.parts)
+    survey(work.parts, work.step)
     # Checked before anything is changed, so that finished files of an earlier attempt are kept.
     found = _budget(data, work)
     made = directories.make(path.parent)
@@ -225,7 +226,9 @@ def _write(job: Job, work: Plan, old: TrainingStore | None, found: Budget) -> No
     reserved = reserved_days(job.data.splits, old)
     if reserved:
         attributes["reserved_days"] = reserved
-    without = missing_days(work.time)
+    if work.step != 1:
+        attributes[STEP_ATTRIBUTE] = round(24 * work.step)
+    without = missing_days(work.time, work.step)
     if without:
         attributes["missing_days"] = without
     cleared = sum(record.cleared for record in records.values())
@@ -266,6 +269,7 @@ def _statistics(job: Job, work: Plan, found: Budget, pool: Executor) -> Statisti
         job.data.harmonics,
         tuple(job.data.lags),
         tuple(i for i, channel in enumerate(work.channels) if channel.name in work.gaps),
+        work.step,
     )
     weights = work.grid.weights.numpy().repeat(work.grid.shape[1])
     return statistics(

@@ -1,7 +1,8 @@
 """Statistics of the training period: climatology, standard deviation, damped persistence.
 
-At every grid point and channel, with `f` in channel units, `B(t)` the annual harmonics and sums
-over the training days on which `f` is known::
+At every grid point and channel, with `f` in channel units, `B(t)` the annual harmonics (of each
+step of the day for itself, `slams.normalisation.harmonic_basis`) and sums over the training days,
+or their steps, on which `f` is known::
 
     c     = (sum B B^T)^-1 sum B f                      climatology, least squares
     a     = f - B^T c                                   anomaly
@@ -27,6 +28,7 @@ import torch
 from data_modules.preparation.blocks import channel_units
 from data_modules.store.periods import find_days, runs_of
 from data_modules.store.training_store import Statistics, TrainingStore
+from slams.calendar.steps import steps_per_day
 from slams.errors import UserError
 from slams.normalisation import TRANSFORMS, harmonic_basis
 
@@ -49,10 +51,12 @@ class TrainingDays:
 
     Attributes:
         store: The store; only its fields need to be complete.
-        steps: `(N,)` positions of the days in the store.
-        harmonics: Number of annual harmonics; there are `K = 2 harmonics + 1` basis functions.
-        lags: The `L` lags (days).
+        steps: `(N,)` positions of the days, or their steps, in the store.
+        harmonics: Number of annual harmonics; there are `K = 2 harmonics + 1` basis functions for
+            each step of the day.
+        lags: The `L` lags (steps).
         gaps: Positions of the `G` channels that may have missing values.
+        step: Length of a step (days).
     """
 
     store: TrainingStore
@@ -60,6 +64,7 @@ class TrainingDays:
     harmonics: int
     lags: tuple[int, ...]
     gaps: tuple[int, ...]
+    step: float = 1.0
 
     @cached_property
     def time(self) -> np.ndarray:
@@ -69,7 +74,8 @@ class TrainingDays:
     @cached_property
     def basis(self) -> np.ndarray:
         """Return the annual harmonics `(N, K)` of each day."""
-        return harmonic_basis(torch.from_numpy(self.time), self.harmonics).numpy()
+        per_day = steps_per_day(self.step)
+        return harmonic_basis(torch.from_numpy(self.time), self.harmonics, per_day).numpy()
 
     @cached_property
     def reference(self) -> np.ndarray:
@@ -116,10 +122,11 @@ class TrainingDays:
         """
         shape, lags = self.reference.shape, len(self.lags)
         count, square, product = (np.zeros((n, *shape)) for n in (1 + lags, 1 + 2 * lags, lags))
-        for start, begin, values in self._pieces(first, stop, max(self.lags, default=0)):
+        step = self.step
+        for start, begin, values in self._pieces(first, stop, max(self.lags, default=0) * step):
             rows, own = slice(start, start + len(values)), begin - start
             time, basis = self.time[rows], self.basis[rows]
-            partners = [find_days(time, time[own:] - lag) for lag in self.lags]
+            partners = [find_days(time, time[own:] - lag * step) for lag in self.lags]
             ends = [(_rows(own + np.flatnonzero(p >= 0)), _rows(p[p >= 0])) for p in partners]
             chosen = np.zeros((1 + 2 * lags, len(time)))  # the days of each sum of squares
             chosen[0, own:] = 1.0
@@ -147,7 +154,9 @@ class TrainingDays:
                     ]
         return [count, square, product]
 
-    def _pieces(self, first: int, stop: int, reach: int) -> Iterator[tuple[int, int, np.ndarray]]:
+    def _pieces(
+        self, first: int, stop: int, reach: float
+    ) -> Iterator[tuple[int, int, np.ndarray]]:
         """Read days `[first, stop)` piece by piece, with those up to `reach` days before.
 
         Yields:
@@ -198,10 +207,13 @@ def statistics(days: TrainingDays, run: Run, floor: float, weights: np.ndarray) 
     climatology, gram = _total(run(days.moments))
     for channel in range(len(channels)):
         known = gram[:, days.gaps.index(channel)] if channel in days.gaps else None
-        climatology[:, channel] = _coefficients(days.basis, known, climatology[:, channel])
+        climatology[:, channel] = _coefficients(
+            days.basis, known, climatology[:, channel], days.harmonics
+        )
     anomalies = partial(days.anomalies, climatology)
     count, square, product = _total(run(anomalies))
-    climatology[0] += days.reference
+    # The constant of each step of the day.
+    climatology[:: 2 * days.harmonics + 1] += days.reference
     sd = np.empty(square.shape[1:], np.float32)
     persistence, variance = np.empty((2, *product.shape), np.float32)
     for channel, spec in enumerate(channels):
@@ -232,7 +244,9 @@ def _total(blocks: Iterable[Sums]) -> Sums:
     return total
 
 
-def _coefficients(basis: np.ndarray, known: np.ndarray | None, moment: np.ndarray) -> np.ndarray:
+def _coefficients(
+    basis: np.ndarray, known: np.ndarray | None, moment: np.ndarray, harmonics: int
+) -> np.ndarray:
     """Solve for the climatology `(K, P)`; points without enough days have the mean of the others.
 
     Args:
@@ -240,6 +254,7 @@ def _coefficients(basis: np.ndarray, known: np.ndarray | None, moment: np.ndarra
         known: Upper triangle of `sum B B^T` over the known days `(K (K + 1) / 2, P)`; `None` where
             every day is known.
         moment: `(K, P)` sums of `B x`.
+        harmonics: Number of annual harmonics, for the message.
 
     Raises:
         UserError: The training days do not determine the harmonics.
@@ -250,14 +265,17 @@ def _coefficients(basis: np.ndarray, known: np.ndarray | None, moment: np.ndarra
         gram = np.empty((points, size, size))
         row, column = np.triu_indices(size)
         gram[:, row, column] = gram[:, column, row] = known.T
-    days = gram[:, 0, 0]
+    own = 2 * harmonics + 1
+    # Known days of each step of the day, by the square of its constant.
+    days = gram[:, range(0, size, own), range(0, size, own)].sum(axis=1)
     if not days.any():
         raise UserError("data.splits.train: the training days have no value at all")
     usable = np.linalg.cond(gram / np.maximum(days, 1.0)[:, None, None]) < _WORST_CONDITION
     if not usable.any():
         raise UserError(
-            f"data.harmonics: {(size - 1) // 2} annual harmonics cannot be fitted to "
-            f"{int(days.max())} training days; lower data.harmonics, lengthen data.splits.train "
+            f"data.harmonics: {harmonics} annual harmonics cannot be fitted to "
+            f"{int(days.max())} training days{_of_each(size // own)}; lower data.harmonics, "
+            f"lengthen data.splits.train "
             f"or set data.statistics_from to another store"
         )
     safe = np.where(usable[:, None, None], gram, np.eye(size))
@@ -265,6 +283,10 @@ def _coefficients(basis: np.ndarray, known: np.ndarray | None, moment: np.ndarra
     if not usable.all():
         solution[:, ~usable] = solution[:, usable].mean(axis=1, keepdims=True)
     return solution
+
+
+def _of_each(per_day: int) -> str:
+    return f" and steps, for each of {per_day} steps of the day" if per_day > 1 else ""
 
 
 def _standard_deviation(

@@ -27,11 +27,12 @@ __all__ = ["survey"]
 _DAYS, _REMOTE_DAYS = 5, 2
 
 
-def survey(parts: Sequence[Part]) -> list[str]:
+def survey(parts: Sequence[Part], step: float = 1.0) -> list[str]:
     """Read some days of every source, and describe its channels.
 
     Args:
         parts: The sources, joined.
+        step: Length of a step (days).
 
     Returns:
         Lines: for each source its days and gaps, then one line per channel.
@@ -39,18 +40,18 @@ def survey(parts: Sequence[Part]) -> list[str]:
     Raises:
         UserError: A channel is impossible or constant on these days, or a source is damaged.
     """
-    return [line for part in parts for line in _survey(part)]
+    return [line for part in parts for line in _survey(part, step)]
 
 
-def _survey(part: Part) -> list[str]:
+def _survey(part: Part, step: float) -> list[str]:
     path = part.config.path or part.config.files[0]
     axis = part.dataset["time"].values.astype(np.float64)
     most = _REMOTE_DAYS if is_address(path) else _DAYS
     steps = part.steps[np.unique(np.linspace(0, len(part.steps) - 1, most).round().astype(int))]
     dates = [iso_date(day) for day in axis[steps]]
     lines = [
-        f"{path}: {len(axis)} days, {iso_date(axis[0])} to {iso_date(axis[-1])}"
-        f"{describe_gaps(axis) or ', no gaps'}; read {', '.join(dates)}:"
+        f"{path}: {len(axis)} {'days' if step == 1 else 'steps'}, {iso_date(axis[0])} to "
+        f"{iso_date(axis[-1])}{describe_gaps(axis, step) or ', no gaps'}; read {', '.join(dates)}:"
     ]
     # One variable at a time, so that the memory is that of its levels on these days.
     for variable in dict.fromkeys(channel.variable for channel in part.channels):

@@ -15,7 +15,7 @@ from zarr.codecs import BloscCodec
 
 from data_modules.store.files import HttpFiles, files_of, is_url
 from data_modules.store.http import HttpStore
-from slams.calendar.days import time_stamps
+from slams.calendar.days import iso_date
 from slams.errors import UserError
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
 STEP_ARRAYS = (
     "stations",
     "station_errors",
+    "station_hours",
     "satellite",
     "satellite_errors",
     "satellite_counts",
@@ -86,11 +87,6 @@ def reading(path: Path | str, found: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise unusable(path, f"{found} ({type(error).__name__})") from error
-
-
-def iso_date(day: float) -> str:
-    """Format days since 1970-01-01 as an ISO date, with the time unless it is midnight."""
-    return str(time_stamps(day)).removesuffix("T00:00:00")
 
 
 def open_group(path: Path | str) -> zarr.Group:

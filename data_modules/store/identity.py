@@ -34,6 +34,8 @@ def store_recipe(data: DataConfig, observations: ObservationsConfig, seed: int) 
         "sd_floor": data.sd_floor if own else None,
         "lags": list(data.lags) if own else [],
     }
+    if data.step != "24h":  # stores from before the key existed have steps of a day
+        recipe["step"] = data.step
     recipe["observations"] = (
         observation_recipe(observations, seed) if observations.source == "store" else None
     )

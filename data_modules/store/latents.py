@@ -189,6 +189,7 @@ class LatentStore(Dataset[int]):
             `LatentBatch.age`.
         longitude_shifts: Further training windows: the splits `train_turned_S`, by their shifts
             `S` (cells of longitude).
+        step: Length of a step (days).
 
     Raises:
         UserError: There is no complete latent store.
@@ -201,6 +202,7 @@ class LatentStore(Dataset[int]):
         window: int = 0,
         ages: Mapping[int, float] | None = None,
         longitude_shifts: Sequence[int] = (),
+        step: float = 1.0,
     ) -> None:
         if _key(path) is None:
             raise UserError(f"latent store {path}: missing or incomplete; run `slams train score`")
@@ -225,7 +227,7 @@ class LatentStore(Dataset[int]):
         self._age = torch.tensor(list(parts.values())).repeat_interleave(sizes) if ages else None
         self.window = window or self.latents.shape[1]
         self._places = self.latents.shape[1] - self.window + 1
-        days = time[:, None] + torch.arange(self._places)
+        days = time[:, None] + step * torch.arange(self._places)
         self._season = (days / DAYS_PER_YEAR % 1).to(torch.float32)
         self.season = self._season[:, 0]
 

@@ -23,6 +23,7 @@ from data_modules.store.packing import STEP, pack
 from data_modules.store.periods import find_days
 from data_modules.store.training_store import TrainingStore, shard_steps
 from data_modules.store.writing import write_coordinates, write_elevation, write_statistics
+from slams.calendar.steps import STEP_ATTRIBUTE
 from slams.normalisation import Normaliser
 
 __all__ = ["write_packed", "write_states"]
@@ -41,6 +42,7 @@ _KEPT = (
     "repairs",
     "statistics_days",
     "made_by",
+    STEP_ATTRIBUTE,
 )
 
 

@@ -70,7 +70,7 @@ def split_periods(splits: SplitsConfig, window: int = 1) -> dict[str, Period]:
 
     Args:
         splits: First and last day of each piece of each split.
-        window: Days per window.
+        window: Days per window, the fewest that hold it.
 
     Returns:
         Period by split; splits that are empty in the recipe are absent.
@@ -119,13 +119,14 @@ def runs_of(index: np.ndarray) -> Iterator[tuple[int, int, int]]:
             start = place
 
 
-def window_cases(time: np.ndarray, period: Period, window: int) -> np.ndarray:
-    """Return the windows of consecutive days that are in one piece of a split.
+def window_cases(time: np.ndarray, period: Period, window: int, step: float = 1.0) -> np.ndarray:
+    """Return the windows of consecutive steps that are in one piece of a split.
 
     Args:
         time: `(N,)` days of the store, increasing.
         period: The days of the split.
-        window: Days per window, `T`.
+        window: Steps per window, `T`.
+        step: Length of a step (days).
 
     Returns:
         int64 positions on the time axis of the first day of each window.
@@ -143,11 +144,12 @@ def window_cases(time: np.ndarray, period: Period, window: int) -> np.ndarray:
                 f"{first} to {last}"
             )
     start = np.flatnonzero(piece >= 0)
-    index = find_days(time, time[start][:, None] + np.arange(window))
+    index = find_days(time, time[start][:, None] + step * np.arange(window))
     whole = ((index >= 0) & (piece[index] == piece[start][:, None])).all(axis=1)
     if not whole.any():
+        words = "days" if step == 1 else "steps"
         raise UserError(
-            f"data.window: no window of {window} consecutive days is in data.splits."
-            f"{period.name} ({period}); the store has {len(start)} days of it"
+            f"data.window: no window of {window} consecutive {words} is in data.splits."
+            f"{period.name} ({period}); the store has {len(start)} {words} of it"
         )
     return start[whole].astype(np.int64)

@@ -10,6 +10,10 @@ Layout (notation of `slams.fields`, time in days since 1970-01-01 00 UTC)::
     satellite_errors, satellite_latitude, ...     of imagery from files (optional)
     statistics/harmonics, sd, lags, persistence, persistence_variance
 
+A step is a day or, where the attribute `step_hours` says so, 12 or 6 hours
+(`slams.calendar.steps` has the convention). Whether a value is an instant, a mean or a total
+stands in the attribute `time` of its source.
+
 The fields of a packed store (`packed_store`) are int16 anomalies, see `packing`.
 
 The attribute `status` is set to `complete` after everything else was written. An open Zarr array
@@ -48,6 +52,7 @@ from data_modules.store.checks import (
 from data_modules.store.files import files_of, is_url
 from data_modules.store.packing import unpack
 from data_modules.store.shards import ShardReader
+from slams.calendar.steps import step_of_store, steps_per_day
 from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
@@ -89,10 +94,11 @@ class Statistics:
     """Statistics of the training period for each channel and grid point.
 
     Attributes:
-        harmonics: `(2K + 1, C, H, W)` float32, climatology in channel units.
+        harmonics: `(S (2K + 1), C, H, W)` float32, climatology in channel units of each of the `S`
+            steps of the day.
         sd: `(C, H, W)` float32, standard deviation of anomalies in channel units, floored.
-        lags: The `L` lags (days) of damped persistence.
-        persistence: `(L, C, H, W)` float32, regression of the anomaly on that `lag` days before.
+        lags: The `L` lags (steps) of damped persistence.
+        persistence: `(L, C, H, W)` float32, regression of the anomaly on that `lag` steps before.
         persistence_variance: `(L, C, H, W)` float32, its error variance, normalised units.
     """
 
@@ -208,6 +214,11 @@ class TrainingStore:
         return str(self.attributes["fingerprint"])
 
     @property
+    def step(self) -> float:
+        """Return the length of a step (days)."""
+        return step_of_store(self.attributes)
+
+    @property
     def absent(self) -> tuple[str, ...]:
         """Return the names of channels that the source lacked, which are missing throughout."""
         return tuple(self.attributes.get("absent", ()))
@@ -224,7 +235,9 @@ class TrainingStore:
 
     def normaliser(self) -> Normaliser:
         """Return the normaliser of the channels read."""
-        return Normaliser(self.channels, self.statistics.harmonics, self.statistics.sd)
+        statistics = self.statistics
+        per_day = steps_per_day(self.step)
+        return Normaliser(self.channels, statistics.harmonics, statistics.sd, per_day)
 
     @cached_property
     def elevation(self) -> np.ndarray | None:

@@ -9,6 +9,7 @@ from torch import Tensor
 from data_modules.store.periods import Period, find_days
 from data_modules.store.training_store import TrainingStore
 from data_modules.stream.windows import Earlier
+from slams.calendar.steps import describe_step, steps_per_day
 from slams.config.schema import BackgroundConfig
 from slams.errors import UserError
 from slams.fields import Background, Window
@@ -46,7 +47,8 @@ class BackgroundProvider:
         self._coefficient: Tensor | None = None
         self._variance: Tensor | None = None
         if config.kind == "damped_persistence" or config.recentre_days > 0:
-            self.earlier = Earlier(config.lag, max(1, config.recentre_days))
+            recentred = config.recentre_days * steps_per_day(store.step)
+            self.earlier = Earlier(config.lag, max(1, recentred), store.step)
         if config.kind == "damped_persistence":
             self._coefficient, self._variance = _persistence(config, store, window)
         elif config.kind == "file":
@@ -89,10 +91,10 @@ class BackgroundProvider:
         """
         first = store.time[cases]
         if self.states is not None:
-            days = first[:, None] + np.arange(window)
+            days = first[:, None] + store.step * np.arange(window)
             return (find_days(self.states.time, days) >= 0).all(axis=1)
         if self.earlier is not None:
-            return find_days(store.time, first - self.earlier.lag) >= 0
+            return find_days(store.time, first - self.earlier.lag_days) >= 0
         return np.ones(len(cases), dtype=bool)
 
     def offset(self, window: Window, normaliser: Normaliser) -> Tensor | None:
@@ -162,11 +164,12 @@ def _persistence(
     needed = [config.lag + day for day in range(window)]
     missing = [lag for lag in needed if lag not in statistics.lags]
     if missing:
+        words = "days" if store.step == 1 else "steps"
         raise UserError(
-            f"background.lag: {config.lag} and a window of {window} days need persistence fitted "
-            f"for {', '.join(map(str, missing))} days, but training store {store.path} has it "
-            f"for {', '.join(map(str, statistics.lags)) or 'no lag'}; set data.lags and run "
-            f"`slams prepare` again"
+            f"background.lag: {config.lag} and a window of {window} {words} need persistence "
+            f"fitted for {', '.join(map(str, missing))} {words}, but training store {store.path} "
+            f"has it for {', '.join(map(str, statistics.lags)) or 'no lag'}; set data.lags and "
+            f"run `slams prepare` again"
         )
     index = [statistics.lags.index(lag) for lag in needed]
     return statistics.persistence[index], statistics.persistence_variance[index]
@@ -180,6 +183,11 @@ def _open_states(config: BackgroundConfig, store: TrainingStore) -> TrainingStor
         raise UserError(
             f"background.path: {config.store} has a grid of {states.grid.shape}, training store "
             f"{store.path} one of {store.grid.shape}, expected the same"
+        )
+    if states.step != store.step:
+        raise UserError(
+            f"background.path: {config.store} has steps of {describe_step(states.step)}, training "
+            f"store {store.path} of {describe_step(store.step)}, expected the same"
         )
     if states.fingerprint == store.fingerprint:
         raise UserError(

@@ -27,23 +27,30 @@ __all__ = ["Earlier", "WindowDataset"]
 
 @dataclass(frozen=True)
 class Earlier:
-    """The earlier days that are read with a window.
+    """The earlier steps that are read with a window: days, unless the store has shorter steps.
 
     Attributes:
-        lag: Days from the last earlier day to the first day of the window.
-        days: Number of consecutive days, `L`.
+        lag: Steps from the last earlier one to the first step of the window.
+        days: Number of consecutive steps, `L`.
+        step: Length of a step (days).
     """
 
     lag: int
     days: int = 1
+    step: float = 1.0
+
+    @property
+    def lag_days(self) -> float:
+        """Return the days from the last earlier step to the first step of the window."""
+        return self.lag * self.step
 
     def offsets(self) -> np.ndarray:
-        """Return the days relative to the window's first day, `(L,)`, in the order of time."""
-        return np.arange(-self.days + 1, 1) - self.lag
+        """Return the times relative to the window's first step, `(L,)` days, in their order."""
+        return (np.arange(-self.days + 1, 1) - self.lag) * self.step
 
 
 class WindowDataset(Dataset[Window]):
-    """Dataset of windows of `T` consecutive days.
+    """Dataset of windows of `T` consecutive steps: days, unless the store has shorter ones.
 
     Args:
         store: The training store.
@@ -82,7 +89,7 @@ class WindowDataset(Dataset[Window]):
         self._cache = cache
         # Positions of all days of all windows: a search per batch would take a tenth of its time.
         first = store.time[self.cases][:, None]
-        self.days = find_days(store.time, first + np.arange(window))
+        self.days = find_days(store.time, first + store.step * np.arange(window))
         self.earlier_days = None
         if earlier is not None:
             self.earlier_days = find_days(store.time, first + earlier.offsets())
@@ -121,7 +128,8 @@ class WindowDataset(Dataset[Window]):
         previous = None
         if self.states is not None:
             first = self.store.time[case][:, None]
-            found = find_days(self.states.time, first + np.arange(self.window))
+            offsets = self.store.step * np.arange(self.window)
+            found = find_days(self.states.time, first + offsets)
             previous = self._fields(self.states, found, None)
         elif self.earlier_days is not None:
             previous = self._fields(self.store, self.earlier_days[places], self._cache)

@@ -5,7 +5,10 @@ With `f` in channel units, `tau` the time in years and `K` annual harmonics,
     climatology(tau) = a_0 + sum_k a_k cos(2 pi k tau) + b_k sin(2 pi k tau)
     normalised       = (f - climatology(tau)) / sd
 
-at every grid point and channel. All of it comes from the training period alone.
+at every grid point and channel. All of it comes from the training period alone. Where a store has
+several steps per day, each of them has its own climatology, fitted to the steps of the same hour:
+the mean diurnal cycle, and how it changes with the season, is then no anomaly. The standard
+deviation is one for all hours.
 
 The transforms lead from physical values `x` to channel units, and back:
 
@@ -45,7 +48,14 @@ from torch import Tensor, nn
 
 from slams.fields import FieldSpec
 
-__all__ = ["DAYS_PER_YEAR", "TRANSFORMS", "Normaliser", "Transform", "harmonic_basis"]
+__all__ = [
+    "DAYS_PER_YEAR",
+    "TRANSFORMS",
+    "Normaliser",
+    "Transform",
+    "harmonic_basis",
+    "step_of_day",
+]
 
 DAYS_PER_YEAR = 365.2425
 
@@ -121,16 +131,22 @@ TRANSFORMS: dict[str, Transform] = {
 }
 
 
-def harmonic_basis(time: Tensor, harmonics: int) -> Tensor:
+def harmonic_basis(time: Tensor, harmonics: int, per_day: int = 1) -> Tensor:
     """Evaluate the annual harmonics.
 
     Args:
         time: `(...)` days since 1970-01-01 00 UTC.
         harmonics: Number `K` of annual harmonics.
+        per_day: Number `S` of steps per day, each with harmonics of its own.
 
     Returns:
-        `(..., 2K + 1)` float64: 1, cos, sin, cos 2, sin 2, ...
+        `(..., S (2K + 1))` float64: 1, cos, sin, cos 2, sin 2, ... for the first step of the day,
+        then for the second, and so on; zero for all steps but that of the time.
     """
+    if per_day > 1:
+        own = harmonic_basis(time, harmonics).unsqueeze(-2)
+        at = torch.nn.functional.one_hot(step_of_day(time, per_day), per_day).unsqueeze(-1)
+        return (at * own).flatten(-2)
     phase = 2 * math.pi * time.to(torch.float64) / DAYS_PER_YEAR
     columns = [torch.ones_like(phase)]
     for k in range(1, harmonics + 1):
@@ -138,13 +154,25 @@ def harmonic_basis(time: Tensor, harmonics: int) -> Tensor:
     return torch.stack(columns, dim=-1)
 
 
+def step_of_day(time: Tensor, per_day: int) -> Tensor:
+    """Return the number of the step of the day nearest to each time, int64 from 0 on.
+
+    Args:
+        time: `(...)` days since 1970-01-01 00 UTC.
+        per_day: Number of steps per day.
+    """
+    return (time.to(torch.float64) * per_day).round().to(torch.int64) % per_day
+
+
 class Normaliser(nn.Module):
     """Conversion between the physical, channel-unit and normalised representations.
 
     Args:
         channels: The `C` channels.
-        harmonics: `(2K + 1, C, H, W)` coefficients of the climatology, channel units.
+        harmonics: `(S (2K + 1), C, H, W)` coefficients of the climatology, channel units, those of
+            each step of the day one after the other.
         sd: `(C, H, W)` standard deviations, channel units.
+        per_day: Number `S` of steps per day.
 
     Raises:
         ValueError: Shapes disagree, or a standard deviation is not positive.
@@ -153,8 +181,15 @@ class Normaliser(nn.Module):
     harmonics: Tensor
     sd: Tensor
 
-    def __init__(self, channels: Sequence[FieldSpec], harmonics: Tensor, sd: Tensor) -> None:
+    def __init__(
+        self,
+        channels: Sequence[FieldSpec],
+        harmonics: Tensor,
+        sd: Tensor,
+        per_day: int = 1,
+    ) -> None:
         super().__init__()
+        self.per_day = per_day
         if harmonics.shape[1:] != sd.shape or sd.shape[0] != len(channels):
             raise ValueError(
                 f"climatology {tuple(harmonics.shape)}, standard deviation {tuple(sd.shape)} and "
@@ -171,6 +206,8 @@ class Normaliser(nn.Module):
 
     def climatology(self, time: Tensor) -> Tensor:
         """Evaluate the climatology at `(B, T)` times; return `(B, T, C, H, W)` channel units."""
+        if self.per_day > 1:
+            return self._of_steps(time)
         basis = harmonic_basis(time, (self.harmonics.shape[0] - 1) // 2)
         basis = basis.to(self.harmonics.device, torch.float32)
         # Term by term, not as a matrix product, whose rounding depends on the batch size.
@@ -180,6 +217,17 @@ class Normaliser(nn.Module):
         product = torch.empty_like(climatology)
         for weight, harmonic in zip(terms, self.harmonics[1:], strict=True):
             climatology += torch.mul(weight, harmonic, out=product)
+        return climatology
+
+    def _of_steps(self, time: Tensor) -> Tensor:
+        """Evaluate the climatology of the step of the day of each time, as `climatology`."""
+        size = self.harmonics.shape[0] // self.per_day
+        basis = harmonic_basis(time, (size - 1) // 2).to(self.harmonics.device, torch.float32)
+        first = step_of_day(time, self.per_day).to(self.harmonics.device) * size
+        climatology = self.harmonics[first]
+        for term in range(1, size):
+            weight = basis[..., term, None, None, None]
+            climatology = climatology + weight * self.harmonics[first + term]
         return climatology
 
     def to_channel_units(self, physical: Tensor) -> Tensor:

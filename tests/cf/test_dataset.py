@@ -100,6 +100,15 @@ def test_a_day_is_a_mean_an_instant_or_not_said(dataset: xr.Dataset) -> None:
     assert (days[:, 1] - days[:, 0] == np.timedelta64(1, "D")).all()
 
 
+def test_a_mean_of_a_step_covers_the_step_that_begins() -> None:
+    one = ensemble()
+    steps = replace(one, time=one.time.floor() / 4 + 0.25)
+    found = analysis_dataset(steps, step=0.25)
+    bounds = found["time_bnds"].values
+    np.testing.assert_array_equal(bounds[:, 0], found["time"].values)
+    assert (bounds[:, 1] - bounds[:, 0] == np.timedelta64(6, "h")).all()
+
+
 def test_instants_have_no_bounds_of_time() -> None:
     one = replace(ensemble(), members=ensemble().members[:, :, :, :4], channels=CHANNELS[:4])
     found = analysis_dataset(one, day_methods={"temperature": "point"})

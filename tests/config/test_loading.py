@@ -397,7 +397,7 @@ def test_every_dotted_key_can_be_overridden() -> None:
 
 def test_comments_of_the_schema_become_help() -> None:
     found = {key.path: key for key in help.list_keys()}
-    assert found["data.lags"].comment.startswith("Lags (days)")
+    assert found["data.lags"].comment.startswith("Lags (steps)")
     assert found["vae.blocks"].comment == "Residual blocks in each of the two paths."
     assert found["data.sources"].comment.startswith("Several sources instead of `data.source`")
     assert found["observations.stations.variables"].value[0]["channel"] == "2m_temperature"

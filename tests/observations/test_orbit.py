@@ -210,3 +210,15 @@ def test_what_is_no_orbit_is_refused(values, message):
 def test_too_high_for_the_sun_is_refused():
     with pytest.raises(UserError, match=r"too high to be sun-synchronous"):
         _ = Orbit(1, 5, 10.0, 1000.0).inclination_radians
+
+
+def test_the_passes_of_steps_are_those_of_the_day() -> None:
+    latitude = torch.linspace(-80, 80, 9, dtype=torch.float64)
+    longitude = torch.linspace(0, 320, 9, dtype=torch.float64)
+    day = LANDSAT.passes(latitude, longitude, DAY)
+    steps = [LANDSAT.passes(latitude, longitude, DAY + n / 4 + 0.1, step=0.25) for n in range(4)]
+    for number, one in enumerate(steps):
+        times = one.time[one.seen]
+        assert ((times >= DAY + number / 4) & (times < DAY + (number + 1) / 4)).all()
+    found = torch.cat([one.time[one.seen] for one in steps]).sort().values
+    torch.testing.assert_close(found, day.time[day.seen].sort().values, rtol=0, atol=1e-6)

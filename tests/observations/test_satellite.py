@@ -109,3 +109,18 @@ def test_full_coverage_sees_everything(footprints):
 def test_coverage_outside_its_range_is_refused(footprints, coverage):
     with pytest.raises(UserError, match=r"coverage .* expected in \(0, 1\]"):
         swath_mask(footprints[0], footprints[1], 0.0, coverage)
+
+
+def test_the_steps_of_a_day_see_what_the_day_sees(footprints):
+    latitude, longitude, _ = footprints
+    for coverage in (0.4, 1.0):
+        day = swath_mask(latitude, longitude, 100.0, coverage)
+        times = 100 + torch.arange(4, dtype=torch.float64) / 4
+        steps = swath_mask(latitude, longitude, times, coverage, step=0.25)
+        # Each point once: no step sees what another one does.
+        assert torch.equal(steps.sum(dim=0), day.long())
+        # 14 tracks cannot be shared equally by four steps: three or four each.
+        share = steps.double().mean(dim=1) / coverage
+        assert ((share > 0.15) & (share < 0.35)).all()
+    later = swath_mask(latitude, longitude, 100.49, 0.4, step=0.25)
+    assert torch.equal(later, swath_mask(latitude, longitude, times, 0.4, step=0.25)[1])

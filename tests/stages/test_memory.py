@@ -148,6 +148,13 @@ def test_windows_of_the_archive_are_counted(most: int, window: int, lag: int) ->
     assert (found[0], found[-1]) == (every[0], every[-1])
 
 
+def test_windows_of_the_archive_by_steps() -> None:
+    """Two days of four steps, windows of three, each with the step before: steps 1 to 5."""
+    first = date(1970, 1, 3)
+    pieces = [(first, first + timedelta(1))]
+    assert archive_positions(pieces, 3, 1, 0, per_day=4) == [9, 10, 11, 12, 13]
+
+
 def test_counts_are_those_of_the_archive_that_is_read(tiny_config: Config) -> None:
     for most in (0, 20):
         config = replace(

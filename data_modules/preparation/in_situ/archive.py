@@ -10,6 +10,7 @@ from torch import Tensor
 
 from data_modules.preparation.in_situ.checked import DailyReports, daily_reports
 from data_modules.preparation.in_situ.network import StationDays, station_network
+from data_modules.preparation.in_situ.steps import DAYS, Steps
 from data_modules.sources.stations import open_station_parts
 from data_modules.sources.stations.reports.accounting import LeftOut, merge_left_out
 from slams.config.schema import StationsConfig
@@ -28,6 +29,7 @@ def station_days(
     time: np.ndarray,
     normaliser: Normaliser,
     terrain: Tensor | None,
+    steps: Steps = DAYS,
 ) -> StationDays:
     """Read, check, average and thin the reports of a recipe's archive.
 
@@ -35,23 +37,26 @@ def station_days(
         stations: The recipe's section `observations.stations`, with a `source`.
         channels: The channels of the store.
         grid: The grid of the store.
-        time: `(N,)` days of the store, since 1970-01-01 00 UTC.
+        time: `(N,)` days of the store, since 1970-01-01 00 UTC, or its steps.
         normaliser: Climatology and standard deviations, for the buddy check.
         terrain: `(H, W)` m, or `None`.
+        steps: The steps of the store.
 
     Raises:
         UserError: The archive cannot be read, no station has a value on the store's days, or
-            the store has several steps per day.
+            the source has several values per step.
     """
     source = stations.source
-    days = np.floor(time).astype(np.int64)
+    days = np.floor(time).astype(np.int64) if steps.length == 1 else time
     if len(np.unique(days)) != len(days):
         raise UserError(
             "observations.stations.source: the store has several steps per day, expected one; "
             "reports are averaged over the UTC day"
         )
     observed = [FieldSpec.parse(v.channel) for v in stations.variables]
-    first, last = (np.datetime64(int(d), "D") for d in (days[0], days[-1]))
+    # Of the first step also the reports within half a step before it.
+    begin = int(np.floor(days[0] - (steps.length / 2 if steps.length < 1 else 0)))
+    first, last = (np.datetime64(int(np.floor(d)), "D") for d in (begin, days[-1]))
     variables = list(dict.fromkeys(s.variable for s in observed))
     conventions: dict[str, str] = {}
     left_out: list[Sequence[LeftOut]] = []
@@ -60,7 +65,7 @@ def station_days(
         for reports in open_station_parts(source, variables, first, last):
             conventions.update(reports.conventions)
             left_out.append(reports.left_out)
-            yield daily_reports(reports, observed, source, days)
+            yield daily_reports(reports, observed, source, days, steps)
 
     checked = station_network(parts(), stations, channels, grid, days, normaliser, terrain)
     if checked.network is None and not checked.counts["daily values"]:

@@ -11,6 +11,7 @@ import pandas as pd
 from data_modules.preparation.in_situ.daily import daily_values
 from data_modules.preparation.in_situ.positions import split_moved
 from data_modules.preparation.in_situ.quality import check_reports
+from data_modules.preparation.in_situ.steps import DAYS, Steps, step_values
 from data_modules.sources.stations.reports.table import StationReports
 from slams.config.schema import StationSourceConfig
 from slams.fields import FieldSpec
@@ -25,7 +26,7 @@ class DailyReports:
     Attributes:
         table: The long table with one position per station; rejected reports have a reason.
         daily: Columns station_id, day, channel (index), value (physical units) and, where reports
-            state errors, error.
+            state errors, error; at steps of less than a day, hours_after of `in_situ.steps`.
         counts: Numbers of reports, of rejections by reason, and of daily values.
         repairs: Number of repairs by kind.
     """
@@ -41,6 +42,7 @@ def daily_reports(
     observed: Sequence[FieldSpec],
     source: StationSourceConfig,
     days: np.ndarray,
+    steps: Steps = DAYS,
 ) -> DailyReports:
     """Check single reports and compute the daily values of some days.
 
@@ -48,18 +50,19 @@ def daily_reports(
         reports: The long table, with a column `error` where reports state errors.
         observed: The `V` channels observed.
         source: The checks, and the conditions for a daily value.
-        days: `(N,)` int64 days since 1970-01-01.
+        days: `(N,)` int64 days since 1970-01-01, or float64 times of their steps.
+        steps: The steps.
     """
     table, moved = split_moved(reports.table, source.moved_km)
     table = check_reports(table, source.qc)
     rejected = table.loc[~table["accepted"], "reason"].value_counts()
     counts = {"reports": len(table), **{str(k): int(v) for k, v in rejected.items()}}
-    daily, few = daily_values(table, observed, source)
+    daily, few = _values(table, observed, source, steps)
     daily = daily[daily["day"].isin(days)]
     counts.update(few)
     counts["daily values"] = len(daily)
     if "error" in table:
-        daily = _with_errors(daily, table, observed, source)
+        daily = _with_errors(daily, table, observed, source, steps)
     return DailyReports(table, daily, counts, {**reports.repairs, **moved})
 
 
@@ -68,6 +71,7 @@ def _with_errors(
     table: pd.DataFrame,
     observed: Sequence[FieldSpec],
     source: StationSourceConfig,
+    steps: Steps,
 ) -> pd.DataFrame:
     """Add the errors of daily values: the same means, sums and interpolations as of the values.
 
@@ -78,10 +82,19 @@ def _with_errors(
     groups = table.assign(level=table["level"].fillna(0.0))
     means = groups.groupby(["station_id", "variable", "level"])["error"].transform("mean")
     table = table.assign(value=table["error"].fillna(means))
-    errors, _ = daily_values(table, observed, source)
+    errors, _ = _values(table, observed, source, steps)
     # A sum of missing errors is zero.
+    errors = errors.drop(columns="hours_after", errors="ignore")
     errors = errors.rename(columns={"value": "error"})[lambda rows: rows["error"] > 0]
     # Tables without rows may have columns of another type.
-    types = {"day": np.int64, "channel": np.int64}
+    types = {"day": np.int64 if steps.length == 1 else np.float64, "channel": np.int64}
     on = ["station_id", *types]
     return daily.astype(types).merge(errors.astype(types), on=on, how="left")
+
+
+def _values(
+    table: pd.DataFrame, observed: Sequence[FieldSpec], source: StationSourceConfig, steps: Steps
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    if steps.length == 1:
+        return daily_values(table, observed, source)
+    return step_values(table, observed, source, steps)

@@ -10,6 +10,8 @@
   belongs to the day that contains its middle. Of several lengths the one that covers most of the
   day is used; if equal, the longer one.
 * OLR: as 2 m temperature.
+
+Values at steps of less than a day are those of `in_situ.steps`.
 """
 
 from __future__ import annotations
@@ -24,7 +26,15 @@ from slams.calendar.days import days_since_epoch
 from slams.config.schema import StationSourceConfig
 from slams.fields import FieldSpec
 
-__all__ = ["daily_values", "near_levels", "profile_value", "report_days"]
+__all__ = [
+    "apart",
+    "daily_values",
+    "middles",
+    "near_level",
+    "near_levels",
+    "profile_value",
+    "report_days",
+]
 
 # Largest ratio of two pressures between which a profile is interpolated.
 _RATIO = 1.3
@@ -95,8 +105,12 @@ def report_days(table: pd.DataFrame) -> pd.Series:
     Returns:
         `(n,)` int64 days since 1970-01-01.
     """
-    middle = days_since_epoch(table["time"] - _hours(table["hours"]) / 2)
-    return np.floor(middle).astype(np.int64)
+    return np.floor(middles(table)).astype(np.int64)
+
+
+def middles(table: pd.DataFrame) -> pd.Series:
+    """Return the middle of the period that each report covers, `(n,)` days since 1970-01-01."""
+    return days_since_epoch(table["time"] - _hours(table["hours"]) / 2)
 
 
 def near_levels(levels: Sequence[int], pressure: np.ndarray) -> np.ndarray:
@@ -110,6 +124,11 @@ def near_levels(levels: Sequence[int], pressure: np.ndarray) -> np.ndarray:
     apart = np.nan_to_num(np.abs(ratio), nan=np.inf)
     nearest = apart.argmin(axis=1)
     return np.where(apart.min(axis=1) <= math.log(_RATIO), nearest, -1)
+
+
+def near_level(rows: pd.DataFrame, level: int) -> pd.Series:
+    """Return which reports are near enough to a level (hPa) to matter for its value."""
+    return rows["level"].between(level / _RATIO - 1, level * _RATIO + 1)
 
 
 def _means(rows: pd.DataFrame, quarters: int) -> tuple[pd.DataFrame, int]:
@@ -147,7 +166,7 @@ def _soundings(rows: pd.DataFrame, level: int, soundings: int) -> tuple[pd.DataF
     records = []
     # A mean over hours belongs to the day of their middle, as everywhere.
     rows = rows.assign(time=rows["time"] - _hours(rows["hours"]) / 2)
-    near = rows[rows["level"].between(level / _RATIO - 1, level * _RATIO + 1)]
+    near = rows[near_level(rows, level)]
     for (name, time), profile in near.groupby(["station_id", "time"], sort=True):
         value = profile_value(
             profile["level"].to_numpy(), profile["value"].to_numpy(), float(level)
@@ -166,7 +185,7 @@ def _totals(rows: pd.DataFrame, coverage: float) -> tuple[pd.DataFrame, int]:
     rows = rows[rows["hours"] > 0].sort_values(["station_id", "hours", "time"], kind="stable")
     if rows.empty:
         return pd.DataFrame(columns=["station_id", "day", "value"]), 0
-    rows = rows[_apart(rows)]
+    rows = rows[apart(rows)]
     sums = (
         rows.assign(day=report_days(rows), covered=rows["hours"] / 24)
         .groupby(["station_id", "day", "hours"])[["value", "covered"]]
@@ -180,7 +199,7 @@ def _totals(rows: pd.DataFrame, coverage: float) -> tuple[pd.DataFrame, int]:
     return best.loc[enough, ["station_id", "day", "value"]], int((~enough).sum())
 
 
-def _apart(rows: pd.DataFrame) -> np.ndarray:
+def apart(rows: pd.DataFrame) -> np.ndarray:
     """Return a mask of periods that overlap no earlier one of the same station and length."""
     start = (rows["time"] - _hours(rows["hours"])).to_numpy()
     end = rows["time"].to_numpy()

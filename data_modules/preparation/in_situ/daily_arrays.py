@@ -37,6 +37,8 @@ class DailyArrays:
         first: Position of the first of the `N` days in the store.
         counts: Numbers of reports, of rejections by reason, and of daily values.
         repairs: Number of repairs by kind.
+        hours: `(N, P, V)` hours from the time of the step to that of the value, NaN where there is
+            none; `None` for values of days.
     """
 
     places: pd.DataFrame
@@ -45,6 +47,7 @@ class DailyArrays:
     first: int
     counts: dict[str, int]
     repairs: dict[str, int]
+    hours: np.ndarray | None = None
 
 
 def daily_arrays(
@@ -55,7 +58,7 @@ def daily_arrays(
     Args:
         parts: Daily values, all those of a station in one part.
         observed: The `V` channels observed.
-        days: `(N,)` int64 days of the store since 1970-01-01.
+        days: `(N,)` days of the store since 1970-01-01, or the times of its steps.
     """
     counts: Counter[str] = Counter()
     repairs: Counter[str] = Counter()
@@ -74,11 +77,14 @@ def daily_arrays(
     values = np.full((stop - first, len(places), len(observed)), np.nan)
     stated = any(one.errors is not None for one in found)
     errors = np.full_like(values, np.nan) if stated else None
+    hours = np.full_like(values, np.nan) if any(one.hours is not None for one in found) else None
     for one, own in zip(found, columns, strict=False):
         rows = slice(one.first - first, one.first - first + len(one.values))
         values[rows, own] = one.values
         if errors is not None and one.errors is not None:
             errors[rows, own] = one.errors
+        if hours is not None and one.hours is not None:
+            hours[rows, own] = one.hours
     return DailyArrays(
         places.iloc[order].reset_index(drop=True),
         values,
@@ -86,6 +92,7 @@ def daily_arrays(
         first,
         dict(counts),
         dict(repairs),
+        hours,
     )
 
 
@@ -97,6 +104,7 @@ class _Part:
     values: np.ndarray
     errors: np.ndarray | None
     first: int
+    hours: np.ndarray | None = None
 
 
 def _pivot(part: DailyReports, observed: Sequence[FieldSpec], days: np.ndarray) -> _Part:
@@ -125,4 +133,5 @@ def _pivot(part: DailyReports, observed: Sequence[FieldSpec], days: np.ndarray) 
             convert = TRANSFORMS[spec.transform].error
             errors[..., number] = convert(values[..., number], errors[..., number])
     values = channel_units(values.transpose(0, 2, 1), observed).transpose(0, 2, 1)
-    return _Part(places, values, errors, first)
+    hours = array("hours_after") if "hours_after" in daily else None
+    return _Part(places, values, errors, first, hours)

@@ -43,6 +43,8 @@ class StationDays:
         rejected: `V` numbers of daily values that were left out, by reason.
         first: Position of the first of the `N` days in the store.
         left_out: Reports of the archive that could not be used, by reason.
+        hours: `(N, P, V)` hours from the time of the step to that of the value, NaN where there is
+            none; `None` for values of days.
     """
 
     network: Network | None
@@ -54,6 +56,7 @@ class StationDays:
     rejected: Sequence[Mapping[str, int]] = ()
     first: int = 0
     left_out: Sequence[LeftOut] = ()
+    hours: np.ndarray | None = None
 
     def lines(self) -> list[str]:
         """Return a summary of the processing, in up to three lines."""
@@ -84,25 +87,26 @@ def station_network(
         stations: The section `observations.stations`.
         channels: The channels of the model.
         grid: The grid of the model.
-        days: `(N,)` int64 days of the store since 1970-01-01.
+        days: `(N,)` days of the store since 1970-01-01, or the times of its steps.
         normaliser: Climatology and standard deviations, for the buddy check.
         terrain: `(H, W)` m, or `None`.
     """
     source = stations.source
     observed = [FieldSpec.parse(v.channel) for v in stations.variables]
     found = daily_arrays(parts, observed, days)
-    places, values, errors = found.places, found.values, found.errors
+    places, values, errors, hours = found.places, found.values, found.errors, found.hours
     counts = _Counts(dict(found.counts), [{} for _ in observed])
     if places.empty:
         return StationDays(None, values, counts.total, found.repairs, {}, None, counts.by_channel)
     days = days[found.first : found.first + len(values)]
 
     def keep(kept: np.ndarray, what: str) -> None:
-        nonlocal places, values, errors
+        nonlocal places, values, errors, hours
         counts.stations(what, values, ~kept)
         places = places[kept].reset_index(drop=True)
         values = values[:, kept]
         errors = None if errors is None else errors[:, kept]
+        hours = None if hours is None else hours[:, kept]
 
     kept = merge_same_place(places, np.isfinite(values).sum(axis=(0, 2)), source.same_place_km)
     keep(kept, "stations at the place of another left out")
@@ -125,6 +129,7 @@ def station_network(
         errors=errors,
         rejected=counts.by_channel,
         first=found.first,
+        hours=None if hours is None else np.where(np.isfinite(values), hours, np.nan),
     )
 
 

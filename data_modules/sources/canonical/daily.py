@@ -1,13 +1,17 @@
-"""The time axis of a file, and the grouping of its steps into days.
+"""The time axis of a file, and the grouping of its steps into the steps of a store.
 
 Of the axis, dates that cannot be decoded, no date at all, duplicate dates, and calendars whose
 dates are not Gregorian dates (`360_day`, `all_leap`, `julian`) are refused. A calendar without
 leap days is accepted: its dates exist, and the missing 29 February is recorded.
 
-Of the days, refused are steps that do not divide a day, a day between others with missing steps,
-an accumulation over fewer hours than the time step, instants without one at 00 UTC, several steps
-per day whose values cover unknown hours, and steps of more than a day. Incomplete days at the two
-ends are left out and recorded.
+A step of the store is a UTC day, or a part of it (`slams.calendar.steps`): an instant is taken at
+its time, a mean or a total is that of the values within `[t, t + step)`.
+
+Of the steps, refused are those of a file that do not divide a day, or are longer than the store's;
+one of the store between others for which values are missing; an accumulation over fewer hours than
+the file's step, or over more than the store's; instants without one at the time of a step; several
+steps per day whose values cover unknown hours; and steps of more than a day. Incomplete steps at
+the two ends are left out and recorded.
 """
 
 from __future__ import annotations
@@ -19,7 +23,8 @@ import xarray as xr
 
 from data_modules.sources.canonical.layouts import VariableLayout
 from data_modules.sources.canonical.reading import Reading
-from slams.calendar.days import days_since_epoch
+from slams.calendar.days import days_since_epoch, iso_date
+from slams.calendar.steps import beginning_of_step, clock_of_steps, describe_step, steps_per_day
 from slams.errors import UserError
 
 __all__ = ["Days", "decode_days", "find_days_of"]
@@ -33,14 +38,15 @@ _NEAR = 1e-4  # days; 9 seconds, for axes in float32
 
 @dataclass(frozen=True)
 class Days:
-    """The steps of a file that make up each day.
+    """The steps of a file that make up each step of the store.
 
     Attributes:
-        day: `(n,)` days since 1970-01-01, increasing.
-        index: `(n, k)` positions on the sorted time axis of the steps of each day.
+        day: `(n,)` times of the store's steps, days since 1970-01-01, increasing; whole numbers
+            for steps of a day.
+        index: `(n, k)` positions on the sorted time axis of the steps of each of them.
         how: `take` (k is 1), `mean` or `sum`.
         note: Description of the convention.
-        left_out: Description of incomplete days at the ends of the axis; "" if there are none.
+        left_out: Description of incomplete steps at the ends of the axis; "" if there are none.
     """
 
     day: np.ndarray
@@ -103,7 +109,7 @@ def decode_days(dataset: xr.Dataset, reading: Reading) -> tuple[np.ndarray, np.n
 def find_days_of(
     time: np.ndarray, layout: VariableLayout, amount: bool, variable: str, reading: Reading
 ) -> Days:
-    """Group the time steps of one variable into days.
+    """Group the time steps of one variable into the steps of the store, `reading.step`.
 
     Args:
         time: `(N,)` days since 1970-01-01 00 UTC, increasing.
@@ -116,9 +122,18 @@ def find_days_of(
         UserError: The axis is ambiguous or incomplete.
     """
     name, key = f"{reading.name}: {variable}", reading.key
-    step = _step(time, name)
+    target = reading.step
+    step = _step(time, name, target)
+    if step > target + _NEAR and target < 1:
+        raise UserError(
+            f"{name} has a step every {step * 24:g} h, longer than data.step, "
+            f"{describe_step(target)}; expected a source with values at least as often, or set "
+            f"data.step to {step * 24:g}h"
+        )
     if step > 1.0 - _NEAR:
         return _daily_axis(time, layout, amount, name)
+    if not layout.fixed and len(time) == 1:  # one state that a user gives
+        return _instants(time, target, name)
     if not layout.fixed:
         raise UserError(
             f"{name} has a step every {step * 24:g} h, but does not state whether its values are "
@@ -132,14 +147,16 @@ def find_days_of(
                 f"accumulated; set `hours` in {key}.variables"
             )
         if reading.config.daily == "instant":
-            return _midnights(time, name)
-        return _group(time, step, "mean", f"mean of {round(1 / step)} instants per day", name)
-    return _covered(time, step, hours, layout, amount, name)
+            return _instants(time, target, name)
+        count = round(target / step)
+        text = f"mean of {count} instants per {_unit(target)}"
+        return _group(time, step, "mean", text, name, target)
+    return _covered(time, step, hours, layout, amount, name, target)
 
 
-def _step(time: np.ndarray, name: str) -> float:
+def _step(time: np.ndarray, name: str, target: float) -> float:
     if len(time) < 2:
-        return 1.0
+        return target
     step = float(np.diff(time).min())
     if step > 1.5 and len(time) > 2:
         raise UserError(
@@ -182,21 +199,36 @@ def _daily_axis(time: np.ndarray, layout: VariableLayout, amount: bool, name: st
     return Days(day, index, "take", note)
 
 
-def _midnights(time: np.ndarray, name: str) -> Days:
-    index = np.flatnonzero(np.abs(time - np.round(time)) < _NEAR)
+def _instants(time: np.ndarray, target: float, name: str) -> Days:
+    """Take the instants at the times of the store's steps: 00 UTC for a day."""
+    count = steps_per_day(target)
+    near = np.round(time * count)
+    index = np.flatnonzero(np.abs(time - near / count) < _NEAR)
+    clock = clock_of_steps(target)
     if not len(index):
         hours = sorted({round(float(h), 2) for h in (time % 1.0) * 24})
+        if len(time) == 1:
+            raise UserError(
+                f"{name} is of {hours[0]:g} UTC, expected one of {clock} UTC, the steps"
+            )
+        means = "daily means" if target == 1 else "means"
         raise UserError(
-            f"{name} has no step at 00 UTC, but at {', '.join(f'{h:g}' for h in hours[:8])} UTC; "
-            f"use daily means with `daily: mean`"
+            f"{name} has no step at {clock} UTC, but at "
+            f"{', '.join(f'{h:g}' for h in hours[:8])} UTC; use {means} with `daily: mean`"
         )
-    return Days(np.round(time[index]), index[:, None], "take", "instant at 00 UTC")
+    return Days(near[index] / count, index[:, None], "take", f"instant at {clock} UTC")
 
 
 def _covered(
-    time: np.ndarray, step: float, hours: float, layout: VariableLayout, amount: bool, name: str
+    time: np.ndarray,
+    step: float,
+    hours: float,
+    layout: VariableLayout,
+    amount: bool,
+    name: str,
+    target: float,
 ) -> Days:
-    """Group values that cover some hours into the UTC days that contain them."""
+    """Group values that cover some hours into the UTC days, or steps, that contain them."""
     if hours < step * 24 - _NEAR:
         raise UserError(
             f"{name} covers {hours:g} h at steps of {step * 24:g} h; the rest of the day is "
@@ -204,41 +236,49 @@ def _covered(
         )
     if abs(round(24 / hours) * hours - 24) > 1e-6:
         raise UserError(f"{name} covers {hours:g} h, which do not divide a day")
+    length = 24 * target
+    if abs(round(length / hours) * hours - length) > 1e-6:
+        raise UserError(
+            f"{name} covers {hours:g} h, which do not divide a step (data.step, "
+            f"{describe_step(target)}); expected values over {length:g} h or a part of them"
+        )
     start = time - _SHIFTS[layout.stamp] * hours / 24
     # Of overlapping values, those that are consecutive from 00 UTC are used.
     slot = start * 24 / hours
     keep = np.flatnonzero(np.abs(slot - np.round(slot)) < _NEAR * 24 / hours)
-    count = round(24 / hours)
+    per_day, count = round(24 / hours), round(length / hours)
     how = "sum" if amount else "mean"
-    text = f"{_kind(amount)} of the UTC day"
+    text = f"{_kind(amount)} of the {_unit(target, 'UTC day')}"
     if count > 1:
         text += f", {how} of {count} values over {hours:g} h"
-    days = _group(np.round(slot[keep]) / count, 1.0 / count, how, text, name)
+    days = _group(np.round(slot[keep]) / per_day, 1.0 / per_day, how, text, name, target)
     return replace(days, index=keep[days.index], how="take" if count == 1 else how)
 
 
-def _group(start: np.ndarray, step: float, how: str, text: str, name: str) -> Days:
-    """Group steps by the day in which they start; only the first and last may be incomplete."""
-    count = round(1.0 / step)
-    day = np.floor(start + _NEAR)
+def _group(start: np.ndarray, step: float, how: str, text: str, name: str, target: float) -> Days:
+    """Group steps by the day, or step, that they start in; only the ends may be incomplete."""
+    count = round(target / step)
+    what = "day" if target == 1 else f"step of {describe_step(target)}"
+    day = beginning_of_step(start + _NEAR, target)
     days, first, found = np.unique(day, return_index=True, return_counts=True)
     whole = found == count
     if not whole.any():
-        raise UserError(f"{name} has no day with all its {count} steps")
+        raise UserError(f"{name} has no {what} with all its {count} steps")
     # The first day may lack steps at its beginning, the last day at its end.
-    slot = np.round((start - day) * count).astype(np.int64)
+    slot = np.round((start - day) / target * count).astype(np.int64)
     whole_or_cut = whole.copy()
     whole_or_cut[0] |= slot[0] + found[0] == count
     whole_or_cut[-1] |= slot[-1] + 1 == found[-1]
     if not whole_or_cut.all():
         one = int(np.flatnonzero(~whole_or_cut)[0])
-        date = np.datetime64(int(days[one]), "D")
+        date = iso_date(days[one])
         raise UserError(
             f"{name} of {date} has {found[one]} of its {count} steps; complete the source, or "
             f"select other days with data.period"
         )
     cut = int((~whole).sum())
-    left_out = f"{cut} incomplete day{'s' if cut > 1 else ''} at the ends" if cut else ""
+    plural = "step" if target < 1 else "day"
+    left_out = f"{cut} incomplete {plural}{'s' if cut > 1 else ''} at the ends" if cut else ""
     index = first[whole][:, None] + np.arange(count)
     return Days(days[whole], index, how, text, left_out)
 
@@ -246,6 +286,11 @@ def _group(start: np.ndarray, step: float, how: str, text: str, name: str) -> Da
 def _clock(hour: float) -> str:
     minutes = round(hour * 60)
     return f"{minutes // 60:02d}" + (f":{minutes % 60:02d}" if minutes % 60 else "")
+
+
+def _unit(target: float, day: str = "day") -> str:
+    """Return what a mean is over: `day`, or the hours from the time of a step on."""
+    return day if target == 1 else f"{target * 24:g} h from {clock_of_steps(target)} UTC on"
 
 
 def _kind(amount: bool) -> str:

@@ -1,10 +1,11 @@
 """The canonical form of a source, and its conversion to that form.
 
-A canonical dataset has dimensions (time, [level,] latitude, longitude); one step per day, time in
-days since 1970-01-01 00 UTC, increasing; level in hPa in the requested order (variables whose
-levels differ from those of the first have a separate dimension, `level_of_VARIABLE`); latitude
-from north to south; longitude in [0, 360), increasing; values in the units of `slams.variables`.
-The attribute `repairs` lists the changes, the attribute `time` describes the value of a day;
+A canonical dataset has dimensions (time, [level,] latitude, longitude); one step per day, or per
+`Reading.step` (`slams.calendar.steps`), time in days since 1970-01-01 00 UTC, increasing; level in
+hPa in the requested order (variables whose levels differ from those of the first have a separate
+dimension, `level_of_VARIABLE`); latitude from north to south; longitude in [0, 360), increasing;
+values in the units of `slams.variables`.
+The attribute `repairs` lists the changes, the attribute `time` describes the value of a step;
 faults that cannot be repaired without guessing (duplicate dates, unknown units) are refused.
 
 Steps are selected and ordered on lazily indexed arrays first, so that the cost for a source of a
@@ -155,7 +156,8 @@ def _find(
             f"variable {layout.name!r} has levels; specify the channel as {name}@LEVEL"
         )
     days = find_days_of(steps, layout, unit.amount, name, reading)
-    factor = unit.factor * layout.factor
+    # An amount gathers over a step: that of six hours is a quarter of the day's at the same rate.
+    factor = unit.factor * layout.factor / (reading.step if unit.amount else 1.0)
     made = f" times {factor:g}" * (factor != 1) + f" plus {unit.offset:g}" * (unit.offset != 0)
     conversion = f"{layout.name} in {spelled}{made or ' as it is'}, {days.note}"
     return _Variable(array, factor, unit.offset, days, conversion)

@@ -28,6 +28,7 @@ class Reading:
         period: First and last day to read, days since 1970-01-01; `None` for all days.
         repairs: Descriptions of the repairs.
         label: What messages call the source; `source PATH` by default.
+        step: Length (days) of the store's steps, see `slams.calendar.steps`.
     """
 
     config: SourceConfig
@@ -36,6 +37,7 @@ class Reading:
     period: tuple[float, float] | None = None
     repairs: list[str] = field(default_factory=list)
     label: str = ""
+    step: float = 1.0
 
     @property
     def name(self) -> str:
@@ -65,7 +67,7 @@ class Reading:
         """Return the positions of the requested days.
 
         Args:
-            days: `(n,)` days since 1970-01-01, increasing.
+            days: `(n,)` days since 1970-01-01, increasing; the last day has all its steps.
 
         Raises:
             UserError: There are none.
@@ -73,7 +75,7 @@ class Reading:
         if self.period is None:
             return slice(0, len(days))
         first, last = self.period
-        start, stop = np.searchsorted(days, first), np.searchsorted(days, last, side="right")
+        start, stop = np.searchsorted(days, first), np.searchsorted(days, last + 1)
         if start >= stop:
             dates = [day_of(day) for day in (first, last, days[0], days[-1])]
             raise UserError(

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from slams.calendar.steps import describe_step
+from slams.errors import UserError
 from slams.plugins.imagery_sources import IMAGERY_SOURCES, ImagerySourceSpec
 
 if TYPE_CHECKING:
@@ -35,14 +37,16 @@ class _Reader:
         first: np.datetime64,
         last: np.datetime64,
         key: str,
+        step: float = 1.0,
+        instant: bool = False,
     ) -> Imagery:
         module = import_module(f"{__name__}.readers.{self.name}")
         read = getattr(module, f"open_{self.name}")
-        return read(satellite, grid, first, last, key)
+        return read(satellite, grid, first, last, key, step, instant)
 
 
-GRIDDED_OLR = ImagerySourceSpec("gridded_olr", _Reader("gridded_olr"))
-PIXELS = ImagerySourceSpec("pixels", _Reader("pixels"))
+GRIDDED_OLR = ImagerySourceSpec("gridded_olr", _Reader("gridded_olr"), any_step=True)
+PIXELS = ImagerySourceSpec("pixels", _Reader("pixels"), any_step=True)
 
 
 def open_imagery(
@@ -51,6 +55,8 @@ def open_imagery(
     first: np.datetime64,
     last: np.datetime64,
     key: str = "observations.satellite.source",
+    step: float = 1.0,
+    instant: bool = False,
 ) -> Imagery:
     """Open the imagery of a recipe.
 
@@ -60,10 +66,19 @@ def open_imagery(
         first: First day.
         last: Last day, inclusive.
         key: Dotted key of the source in the recipe, for messages.
+        step: Length (days) of the steps of the store.
+        instant: Whether the store holds instants of the channel.
 
     Raises:
-        UserError: The kind is unknown, the files are missing or have another layout, or they have
-            no image of these days.
+        UserError: The kind is unknown or has images of days only, the files are missing or have
+            another layout, or they have no image of these days.
     """
     spec = IMAGERY_SOURCES.get(satellite.source.kind, f"{key}.kind")
-    return spec.open(satellite, grid, first, last, key)
+    if step == 1:
+        return spec.open(satellite, grid, first, last, key)
+    if not spec.any_step:
+        raise UserError(
+            f"{key}.kind: {satellite.source.kind} has images of days, expected data.step to be "
+            f"24h; found {describe_step(step)}"
+        )
+    return spec.open(satellite, grid, first, last, key, step, instant)

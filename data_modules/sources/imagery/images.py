@@ -36,7 +36,8 @@ class ImageDays:
         values: `(n, y, x)` physical units, NaN in gaps.
         errors: `(n, y, x)` standard deviations of their errors, NaN in gaps.
         counts: `(n, y, x)` float32 number of pixels or times averaged, NaN in gaps.
-        hours: `(n, y, x)` float32 mean time within the UTC day (hours), NaN in gaps.
+        hours: `(n, y, x)` float32 mean time within the UTC day, or from the time of the step on
+            (hours), NaN in gaps.
     """
 
     values: np.ndarray

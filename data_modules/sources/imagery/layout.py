@@ -19,8 +19,8 @@ _DIMENSIONS = ("time", "latitude", "longitude")
 # Tolerance for the spacing of longitudes, as a share of it.
 _REGULAR = 0.01
 _SITE = "a site belongs into a table of reports"
-# Tolerance around 00 UTC (days): 9 seconds, for times in float32 or with a rounding error.
-_NEAR = 1e-4
+# Tolerance around a full hour (hours): 9 seconds, for times with a rounding error.
+_NEAR = 0.0025
 
 
 def plain_image(array: xr.DataArray, reading: Reading) -> xr.DataArray:
@@ -98,7 +98,7 @@ def covered_times(dataset: xr.Dataset, stamps: np.ndarray, reading: Reading) -> 
     Returns:
         `(N,)` days since 1970-01-01 00 UTC.
     """
-    times = _on_the_day(stamps)
+    times = _on_the_hour(stamps)
     time = dataset["time"]
     bounds = dataset.get(time.attrs.get("bounds") or time.encoding.get("bounds") or "")
     if bounds is None or bounds.shape != (len(stamps), 2) or bounds.dtype.kind != "M":
@@ -106,7 +106,7 @@ def covered_times(dataset: xr.Dataset, stamps: np.ndarray, reading: Reading) -> 
     edges = days_since_epoch(bounds.values.astype("datetime64[ns]"))
     if not (edges[:, 1] > edges[:, 0]).all():  # NaT is not
         return times
-    middle = _on_the_day(edges.mean(axis=1))
+    middle = _on_the_hour(edges.mean(axis=1))
     moved = int((np.floor(middle) != np.floor(times)).sum())
     if moved:
         reading.repairs.append(
@@ -116,10 +116,11 @@ def covered_times(dataset: xr.Dataset, stamps: np.ndarray, reading: Reading) -> 
     return middle
 
 
-def _on_the_day(times: np.ndarray) -> np.ndarray:
-    """Return times, those within seconds of 00 UTC at it."""
-    whole = np.round(times)
-    return np.where(np.abs(times - whole) < _NEAR, whole, times)
+def _on_the_hour(times: np.ndarray) -> np.ndarray:
+    """Return times (days), those within seconds of a full hour at it."""
+    hours = times * 24
+    whole = np.round(hours)
+    return np.where(np.abs(hours - whole) < _NEAR, whole / 24, times)
 
 
 def regular_axes(

@@ -24,6 +24,7 @@ from data_modules.sources.stations.reports.columns import numbers, utc_times
 from data_modules.sources.stations.reports.ranges import RANGES
 from data_modules.tables.columns import position_rules, refuse_missing
 from slams.calendar.days import days_since_epoch
+from slams.calendar.steps import step_of_value
 from slams.config.schema import SatelliteConfig
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
@@ -146,21 +147,30 @@ class PixelCells:
         channel: The channel that the pixels show.
         satellite: The recipe's section, for the error where none is stated.
         record: Account of what is left out and used.
+        step: Length (days) of the steps that images are of.
+        instant: Whether they are compared with instants, see `slams.calendar.steps`.
     """
 
     several = True
 
     def __init__(
-        self, grid: ImageGrid, channel: FieldSpec, satellite: SatelliteConfig, record: Record
+        self,
+        grid: ImageGrid,
+        channel: FieldSpec,
+        satellite: SatelliteConfig,
+        record: Record,
+        step: float = 1.0,
+        instant: bool = False,
     ) -> None:
+        self._step = (step, instant)
         self.grid, self.record = grid, record
         self._channel, self._satellite = channel, satellite
-        self._sums: dict[int, np.ndarray] = {}
+        self._sums: dict[float, np.ndarray] = {}
 
     @property
     def days(self) -> np.ndarray:
-        """Return the days with a pixel, `(N,)` int64 since 1970-01-01, increasing."""
-        return np.array(sorted(self._sums), dtype=np.int64)
+        """Return the days with a pixel, `(N,)` int64 since 1970-01-01, or times of steps."""
+        return np.array(sorted(self._sums), dtype=np.int64 if self._step[0] == 1 else np.float64)
 
     def add(self, pixels: pd.DataFrame, first: float, last: float, reading: Reading) -> int:
         """Add pixels of some days to the sums of their cells.
@@ -179,9 +189,9 @@ class PixelCells:
         """
         good = self._good(pixels, reading)
         since = days_since_epoch(good["time"].to_numpy())
-        inside = (since >= first) & (since < last + 1)
-        good, since = good[inside], since[inside]
-        day = np.floor(since).astype(np.int64)
+        day = step_of_value(since, *self._step)
+        inside = (day >= first) & (day < last + 1)
+        good, since, day = good[inside], since[inside], day[inside]
         hour, cell = (since - day) * 24, self._cell(good)
         error = good["error"].to_numpy()
         summed = (good["value"].to_numpy(), error**2, error, hour, np.ones(len(good)))
@@ -189,14 +199,14 @@ class PixelCells:
         for one in np.unique(day):
             mine = day == one
             sums = [np.bincount(cell[mine], x[mine], minlength=size) for x in summed]
-            self._sums[int(one)] = self._sums.get(int(one), 0.0) + np.stack(sums)
+            self._sums[float(one)] = self._sums.get(float(one), 0.0) + np.stack(sums)
         self.record.used += len(good)
         return int((~inside).sum())
 
     def read(self, days: Sequence[int]) -> ImageDays:
         """Return the images of some days, see `imagery.images.Imagery`."""
         nothing = np.zeros((5, self.grid.shape[0] * self.grid.shape[1]))
-        sums = np.stack([self._sums.get(int(day), nothing) for day in days], axis=1)
+        sums = np.stack([self._sums.get(float(day), nothing) for day in days], axis=1)
         return averaged(*sums.reshape(5, len(days), *self.grid.shape), self._satellite)
 
     def _good(self, pixels: pd.DataFrame, reading: Reading) -> pd.DataFrame:

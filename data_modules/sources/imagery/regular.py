@@ -25,7 +25,8 @@ from data_modules.sources.imagery.layout import (
 )
 from data_modules.sources.readers.names import find_name, name_axes, state_units
 from data_modules.sources.stations.reports.ranges import RANGES
-from slams.calendar.days import day_of
+from slams.calendar.days import iso_date
+from slams.calendar.steps import step_of_value
 from slams.config.schema import SatelliteConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec
@@ -153,15 +154,22 @@ def open_regular(
 
 
 def days_of_images(
-    images: RegularImages, days: Sequence[int], satellite: SatelliteConfig, record: Record
+    images: RegularImages,
+    days: Sequence[float],
+    satellite: SatelliteConfig,
+    record: Record,
+    step: float = 1.0,
+    instant: bool = False,
 ) -> ImageDays:
-    """Average the times of days; values or errors out of range are left out and counted.
+    """Average the times of days, or steps; values or errors out of range are left out and counted.
 
     Args:
         images: The images.
-        days: `n` days since 1970-01-01; a day without an image is a gap.
+        days: `n` days since 1970-01-01, or times of steps; one without an image is a gap.
         satellite: The recipe's section, for the error where none is stated.
         record: Account of what is left out and used.
+        step: Length of a step (days).
+        instant: Whether images are compared with instants, see `slams.calendar.steps`.
 
     Raises:
         UserError: The one error of all values is invalid, or no value may be left out.
@@ -170,7 +178,7 @@ def days_of_images(
     sums = [np.zeros(shape) for _ in range(5)]
     time = np.array([float(days[0])]) if images.time is None else images.time
     for number, day in enumerate(days):
-        steps = np.flatnonzero(np.floor(time) == day)
+        steps = np.flatnonzero(step_of_value(time, step, instant) == day)
         if not len(steps):
             continue
         values, errors = images.read(steps)
@@ -228,7 +236,11 @@ def faults_of(
 
 
 def _usable(
-    values: np.ndarray, errors: np.ndarray | None, images: RegularImages, day: int, record: Record
+    values: np.ndarray,
+    errors: np.ndarray | None,
+    images: RegularImages,
+    day: float,
+    record: Record,
 ) -> np.ndarray:
     """Return values with those that cannot be used as gaps, which are counted."""
     channel = images.channel
@@ -243,7 +255,7 @@ def _usable(
         record.left_out.add(
             why,
             int(wrong.sum()),
-            f"{day_of(day)} has {expected[0]} at {float(images.grid.latitude[row]):g}, "
+            f"{iso_date(day)} has {expected[0]} at {float(images.grid.latitude[row]):g}, "
             f"{float(images.grid.longitude[column]):g}, expected {expected[1]} {channel.units}",
         )
         values = np.where(wrong, np.nan, values)

@@ -27,6 +27,7 @@ from data_modules.sources.canonical.reading import Reading
 from data_modules.sources.files.opening import open_zarr
 from data_modules.store.training_store import iso_date
 from slams.calendar.days import days_since_epoch
+from slams.calendar.steps import beginning_of_step
 
 __all__ = ["open_anemoi"]
 
@@ -173,12 +174,13 @@ def _without(
     dates = days_since_epoch(np.array(missing, dtype="datetime64[ns]"))
     days = set()
     for layout in layouts.values():
+        step = reading.step
         if layout.hours != 0:  # accumulated up to the date
-            days |= {*(np.ceil(dates) - 1)}
+            days |= {*((np.ceil(dates / step) - 1) * step)}
         elif reading.config.daily == "mean":
-            days |= {*np.floor(dates)}
+            days |= {*beginning_of_step(dates, step)}
         else:
-            days |= {*dates[dates == np.floor(dates)]}
+            days |= {*dates[dates == beginning_of_step(dates, step)]}
     lost = np.isin(found["time"].values, sorted(days))
     if lost.all():
         raise reading.fault("every day has a date without data (missing_dates)")

@@ -54,7 +54,7 @@ def open_arco_era5(reading: Reading) -> xr.Dataset:
         )
     whole = len(days)
     dataset = with_terrain(dataset).isel(time=as_slice(inside))
-    out = canonicalise(dataset, era5_layout(dataset), reading)
+    out = canonicalise(dataset, era5_layout(dataset, reading.step), reading)
     if len(inside) < whole:
         out.attrs["repairs"].append(
             f"time: {whole - len(inside)} of {whole} steps outside of {first} to {last}, which "

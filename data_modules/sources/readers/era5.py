@@ -45,12 +45,19 @@ _CHOICES = {
 }
 
 
-def era5_layout(dataset: xr.Dataset) -> dict[str, VariableLayout]:
-    """Return the layout of each variable: the first choice that the store has, or the first."""
-    return {
-        variable: next((one for one in choices if one.name in dataset), choices[0])
-        for variable, choices in _CHOICES.items()
-    }
+def era5_layout(dataset: xr.Dataset, step: float = 1.0) -> dict[str, VariableLayout]:
+    """Return the layout of each variable: the first choice that the store has, or the first.
+
+    Args:
+        dataset: The store.
+        step: Length (days) of the steps to read; choices over longer hours come last.
+    """
+    found = {}
+    for variable, choices in _CHOICES.items():
+        there = [one for one in choices if one.name in dataset] or list(choices)
+        short = [one for one in there if (one.hours or 0) <= 24 * step]
+        found[variable] = (short or there)[0]
+    return found
 
 
 def with_terrain(dataset: xr.Dataset) -> xr.Dataset:

@@ -63,7 +63,8 @@ def open_nature_run(reading: Reading) -> xr.Dataset:
     segments = []
     for path in paths:
         config = replace(reading.config, path=path)
-        segments.append(_open_one(Path(path), Reading(config, reading.channels, reading.key)))
+        one = Reading(config, reading.channels, reading.key, step=reading.step)
+        segments.append(_open_one(Path(path), one))
     return _join(segments, reading)
 
 

@@ -43,7 +43,7 @@ def open_no_fields(reading: Reading) -> xr.Dataset:
         ) from None
     if not first <= last:
         raise UserError(f"{key}.path: {first} is after {last}")
-    days = np.arange(first.astype(np.int64), last.astype(np.int64) + 1).astype(np.float64)
+    days = np.arange(first.astype(np.float64), last.astype(np.float64) + 1, reading.step)
     latitude = 90 - 180 / _ROWS * (np.arange(_ROWS) + 0.5)
     longitude = 360 / _COLUMNS * np.arange(_COLUMNS)
     return xr.Dataset(

@@ -42,4 +42,4 @@ def open_weatherbench2(reading: Reading) -> xr.Dataset:
         raise reading.fault(
             "found forecasts (dimension prediction_timedelta), expected an analysis or reanalysis"
         )
-    return canonicalise(with_terrain(dataset), era5_layout(dataset), reading)
+    return canonicalise(with_terrain(dataset), era5_layout(dataset, reading.step), reading)

@@ -1,5 +1,8 @@
 r"""Cycling: the background of a day is the analysis of the day before, by damped persistence.
 
+Where a store has steps of less than a day, "day" stands for a step: the next analysis is one step
+later.
+
 With the analysis mean `x_a` of day `t` as a normalised anomaly, its ensemble variance `v_a`, and
 the coefficient `a` and error variance `v_1` of one day's persistence fitted in the training
 period,
@@ -74,6 +77,7 @@ class Cycle:
         measured: Whether `variance` is that of the cycle's own backgrounds
             (`slams.assimilators.own_errors`), which the spread of the analysis does not change.
         bias: Share `gamma` of each increment that counts as an error of the climatology.
+        step: Length of a step (days): the next case is one step later.
     """
 
     normaliser: Normaliser
@@ -86,6 +90,7 @@ class Cycle:
     from_climatology: bool = False
     measured: bool = False
     bias: float = 0.0
+    step: float = 1.0
     _day: float | None = field(default=None, init=False)
     _members: Tensor | None = field(default=None, init=False)
     _bias: Tensor | None = field(default=None, init=False)
@@ -124,7 +129,7 @@ class Cycle:
             UserError: The case is not the day after the last analysis.
         """
         if self._day is not None and self._members is not None:
-            check_next_day(self._day, batch)
+            check_next_day(self._day, batch, self.step)
             device = batch.fields.device
             coefficient, variance = self.coefficient.to(device), self.variance.to(device)
             members = self._members.to(device)
@@ -164,21 +169,22 @@ class Cycle:
             self._bias = last + self.bias * increment
 
 
-def check_next_day(last: float, batch: Batch) -> None:
-    """Refuse a case that is not of the day after the last one.
+def check_next_day(last: float, batch: Batch, step: float = 1.0) -> None:
+    """Refuse a case that is not one step after the last one.
 
     Args:
         last: The last day, days since 1970-01-01 00 UTC.
         batch: One case of one day.
+        step: Length of a step (days).
 
     Raises:
-        UserError: Days are missing between them.
+        UserError: Days, or steps, are missing between them.
     """
     day = float(batch.time[0, 0])
-    if round(day - last, 6) != 1:
+    if round(day - last, 6) != step:
         raise UserError(
             f"assimilation.cycle_days: found {day - last:g} days from one case to the next, "
-            f"expected 1: the test period has a gap"
+            f"expected {step:g}: the test period has a gap"
         )
 
 

@@ -34,7 +34,7 @@ from slams.assimilators.latent_likelihood import encode_observations
 from slams.assimilators.materials import Materials
 from slams.assimilators.network_gains import NetworkGains
 from slams.assimilators.season import season_weights
-from slams.calendar.days import day_of
+from slams.calendar.days import iso_date
 from slams.diffusion.backend import Denoiser
 from slams.diffusion.posterior.errors import ErrorCovariance
 from slams.diffusion.posterior.guided import guided_denoiser
@@ -210,7 +210,7 @@ class LatentDiffusion(CaseByCase):
         try:
             samples = sample(denoiser, self.sampler, draw, members, only, again, **condition)
         except DivergedError as error:
-            day = day_of(float(batch.time[0, 0]))
+            day = iso_date(float(batch.time[0, 0]))
             raise UserError(f"{self.name}, case {case} ({day}): {error}") from None
         states = self.space.decode(samples.members) + offset
         self.spent.guidance += getattr(denoiser, "seconds", 0.0)

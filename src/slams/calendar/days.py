@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["TIME_UNITS", "day_number", "day_of", "days_since_epoch", "time_stamps"]
+__all__ = ["TIME_UNITS", "day_number", "day_of", "days_since_epoch", "iso_date", "time_stamps"]
 
 # As in NetCDF and Zarr stores.
 TIME_UNITS = "days since 1970-01-01 00:00:00"
@@ -30,6 +30,15 @@ def day_of(time: float) -> date:
         time: Days since 1970-01-01 00 UTC.
     """
     return _EPOCH + timedelta(days=float(time))
+
+
+def iso_date(time: float) -> str:
+    """Format a time as an ISO date, with the time of day unless it is 00 UTC.
+
+    Args:
+        time: Days since 1970-01-01 00 UTC.
+    """
+    return str(time_stamps(time)).removesuffix("T00:00:00")
 
 
 def days_since_epoch(times: Any) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from slams.calendar.days import time_stamps
+from slams.calendar.steps import beginning_of_step
 
 if TYPE_CHECKING:
     from slams.grid import LatLonGrid
@@ -37,12 +38,13 @@ TIME_ENCODING = {
 _BOUND = {"_FillValue": None}
 
 
-def time_coordinate(time: np.ndarray, bounds: bool) -> dict[str, xr.Variable]:
-    """Return the axis of time, and the UTC days that its values belong to.
+def time_coordinate(time: np.ndarray, bounds: bool, step: float = 1.0) -> dict[str, xr.Variable]:
+    """Return the axis of time, and the UTC days, or steps, that its values belong to.
 
     Args:
         time: `(N,)` days since 1970-01-01 00 UTC, increasing.
-        bounds: Whether values represent a whole day.
+        bounds: Whether values represent a whole day, or step.
+        step: Length of a step (days).
     """
     attributes = {
         "standard_name": "time",
@@ -55,8 +57,9 @@ def time_coordinate(time: np.ndarray, bounds: bool) -> dict[str, xr.Variable]:
     if not bounds:
         return {"time": axis}
     axis.encoding["bounds"] = "time_bnds"
-    first = stamps.astype("datetime64[D]")
-    days = np.stack([first, first + np.timedelta64(1, "D")], axis=1).astype("datetime64[ns]")
+    first = time_stamps(beginning_of_step(np.asarray(time, dtype=np.float64), step))
+    ends = first + np.timedelta64(round(step * 24), "h")
+    days = np.stack([first, ends], axis=1).astype("datetime64[ns]")
     return {
         "time": axis,
         "time_bnds": xr.Variable(("time", "bnds"), days, {}, dict(TIME_ENCODING)),

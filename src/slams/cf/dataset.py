@@ -64,6 +64,7 @@ def analysis_dataset(
     history: str = "",
     attributes: Mapping[str, Any] = {},
     day_methods: Mapping[str, str] = {},
+    step: float = 1.0,
 ) -> xr.Dataset:
     """Return the members of an ensemble with their mean, spread and counts of observations.
 
@@ -76,6 +77,7 @@ def analysis_dataset(
         day_methods: How values represent their day, by WeatherBench2 name: `mean`, `sum` or
             `point` (see `slams.cf.day_methods`). Variables that are not named have
             `slams.variables.DAY_METHODS`, or no statement.
+        step: Length of a step (days): what a mean or a sum covers.
 
     Returns:
         The dataset; an ensemble of one member has no spread.
@@ -102,7 +104,7 @@ def analysis_dataset(
         "source": f"SLAMS {package_version()}, method {ensemble.method}",
         "ensemble": "centred" if ensemble.centred else "free",
     }
-    coordinates = _coordinates(places, ensemble, methods) | member_coordinates(count)
+    coordinates = _coordinates(places, ensemble, methods, step) | member_coordinates(count)
     return _dataset(data, coordinates, ensemble.method, history, {**about, **attributes})
 
 
@@ -112,6 +114,7 @@ def state_dataset(
     history: str = "",
     attributes: Mapping[str, Any] = {},
     day_methods: Mapping[str, str] = {},
+    step: float = 1.0,
 ) -> xr.Dataset:
     """Return a state without members, such as a truth or a background.
 
@@ -120,13 +123,14 @@ def state_dataset(
         history: As in `analysis_dataset`.
         attributes: As in `analysis_dataset`.
         day_methods: As in `analysis_dataset`.
+        step: As in `analysis_dataset`.
 
     Raises:
         UserError: Two days are the same.
     """
     places, methods = Arrangement.of(state), {**DAY_METHODS, **day_methods}
     data = _fields(places, state.members, _MEMBERS, methods, single=True)
-    coordinates = _coordinates(places, state, methods)
+    coordinates = _coordinates(places, state, methods, step)
     return _dataset(
         data, coordinates, state.method, history, {"title": state.method, **attributes}
     )
@@ -180,11 +184,11 @@ def _relate(data: dict[str, xr.Variable], name: str) -> None:
 
 
 def _coordinates(
-    places: Arrangement, ensemble: Ensemble, methods: Mapping[str, str]
+    places: Arrangement, ensemble: Ensemble, methods: Mapping[str, str], step: float
 ) -> dict[str, xr.Variable]:
     whole_days = any(methods.get(c.variable) in ("mean", "sum") for c in ensemble.channels)
     return (
-        time_coordinate(places.time, bounds=whole_days)
+        time_coordinate(places.time, bounds=whole_days, step=step)
         | level_coordinate(places.levels)
         | grid_coordinates(ensemble.grid)
     )

@@ -62,7 +62,9 @@ def cycle_of(dates: pd.Series, starts: Sequence[str] = ()) -> pd.Series:
 
 def day_of_cycle(dates: pd.Series, cycles: pd.Series) -> pd.Series:
     """Return the number of each date's day in its cycle, from 0 on."""
-    return (pd.to_datetime(dates) - pd.to_datetime(cycles)).dt.days
+    # Some dates may have an hour.
+    days = (pd.to_datetime(one, format="ISO8601") for one in (dates, cycles))
+    return next(days).sub(next(days)).dt.days
 
 
 def drift(cases: pd.DataFrame, starts: Sequence[str] = (), spin_up: int = SPIN_UP) -> pd.DataFrame:
@@ -81,6 +83,9 @@ def drift(cases: pd.DataFrame, starts: Sequence[str] = (), spin_up: int = SPIN_U
     found = []
     days = daily(cases)
     days["cycle"] = cycle_of(days["date"], starts)
+    # Values are equally spaced: steps of one length.
+    dates = pd.Series(days["date"].unique(), dtype=object)
+    per_day = int(dates.str[:10].value_counts().max()) if len(dates) else 1
     for key, rows in days.groupby(
         ["method", "setting", "cycle", "variable", "level", "metric"], sort=False
     ):
@@ -88,7 +93,7 @@ def drift(cases: pd.DataFrame, starts: Sequence[str] = (), spin_up: int = SPIN_U
         values = rows["value"].to_numpy(float)
         later = day_of_cycle(rows["date"], rows["cycle"]).to_numpy() >= spin_up
         values = values[later] if later.sum() >= 10 else values
-        slope, lower, upper = trend(values)
+        slope, lower, upper = (per_day * one for one in trend(values))
         mean, largest = float(values.mean()), float(np.abs(values).max())
         found.append((*key, mean, largest, slope, lower, upper, len(values)))
     return pd.DataFrame(found, columns=DRIFT_COLUMNS)

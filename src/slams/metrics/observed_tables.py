@@ -25,7 +25,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from slams.calendar.days import day_of
+from slams.calendar.days import day_of, iso_date
 from slams.metrics.bootstrap import Resamples
 from slams.metrics.columns import DEPARTURE_COLUMNS
 from slams.metrics.drift import cycle_of
@@ -100,7 +100,7 @@ def departures(
                 n = sums["n"]
                 numbers = (sums["b"] / n, (sums["b_b"] / n) ** 0.5)
                 numbers += (sums["a"] / n, (sums["a_a"] / n) ** 0.5)
-                date = day_of(time).isoformat()
+                date = iso_date(time)
                 rows.append((method, setting, "", case, date, name, use, int(n), *numbers))
     table = pd.DataFrame(rows, columns=DEPARTURE_COLUMNS)
     if len(table):

@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from slams.calendar.days import iso_date
 from slams.fields import FieldSpec
 from slams.metrics.bootstrap import Resamples, resample_dates
 from slams.metrics.columns import TABLE_COLUMNS
@@ -91,7 +92,7 @@ def _results(
 
 
 def _cases(record: MethodRecord, channels: Sequence[FieldSpec]) -> Iterator[tuple[Any, ...]]:
-    days = np.floor(record.time.numpy()).astype("int64").astype("datetime64[D]").astype(str)
+    days = [iso_date(time) for time in record.time.tolist()]
     for c, spec in enumerate(channels):
         for statistic in STATISTICS:
             values = record.statistics[statistic][:, c].tolist()

@@ -179,6 +179,7 @@ class KeptCases:
         group: str,
         day_methods: Mapping[str, str] = {},
         cases: Sequence[int] | None = None,
+        step: float = 1.0,
     ) -> xr.Dataset:
         """Return a group in order of time, with the coordinate `case (time)`.
 
@@ -187,6 +188,7 @@ class KeptCases:
             day_methods: How values represent their day, by variable (`slams.cf.day_methods`).
             cases: Numbers of cases without common days; by default all that have no day in
                 common with an earlier one.
+            step: Length of a step (days).
         """
         numbers = self._apart(group) if cases is None else cases
         ensembles = [_loaded(self._groups[group][n]) for n in numbers]
@@ -200,13 +202,15 @@ class KeptCases:
         build = state_dataset if group in DETERMINISTIC else analysis_dataset
         number = np.repeat(np.array(numbers, "i4"), whole.time.shape[1])
         about = {"long_name": "number of the test case", "units": "1"}
-        return build(whole, day_methods=day_methods).assign_coords(case=("time", number, about))
+        dataset = build(whole, day_methods=day_methods, step=step)
+        return dataset.assign_coords(case=("time", number, about))
 
     def write(
         self,
         path: str | Path,
         attributes: Mapping[str, Any] = {},
         day_methods: Mapping[str, str] = {},
+        step: float = 1.0,
     ) -> None:
         """Write the groups as a Zarr store, replacing an existing one.
 
@@ -214,6 +218,7 @@ class KeptCases:
             path: The store, which becomes visible only when it is complete.
             attributes: Attributes of the root group.
             day_methods: As in `dataset`.
+            step: As in `dataset`.
         """
         import zarr
 
@@ -225,9 +230,10 @@ class KeptCases:
                 numbers = self._apart(group) if kept else []
                 overlapping = max(overlapping, len(kept) - len(numbers))
                 size = _loaded(kept[numbers[0]]).members.nbytes if numbers else 1
-                step = max(_BLOCK // size, 1)
-                for start in range(0, len(numbers), step):
-                    block = self.dataset(group, day_methods, numbers[start : start + step])
+                length = max(_BLOCK // size, 1)
+                for start in range(0, len(numbers), length):
+                    some = numbers[start : start + length]
+                    block = self.dataset(group, day_methods, some, step)
                     write_zarr(block, part, group=group, append=start > 0)
         if overlapping:
             say(

@@ -147,7 +147,7 @@ class CyclingEvaluator(AssimilationEvaluator):
         self._cycles[assimilator.name].keep(batch, ensemble)
         return ensemble
 
-    def _day_of_cycle(self, case: Batch) -> int:
-        """Return the number of a case's day in its cycle, from 0 on."""
+    def _day_of_cycle(self, case: Batch) -> float:
+        """Return the days from the beginning of a case's cycle to the case, from 0 on."""
         day = float(case.time[0, 0])
-        return round(day - max(start for start in self.starts if start <= day + 0.5))
+        return day - max(start for start in self.starts if start <= day)

@@ -198,12 +198,18 @@ class AssimilationEvaluator(LightningModule):
         """
         return dict(self._tables or {})
 
-    def write(self, run_dir: str | Path, day_methods: Mapping[str, str] = {}) -> None:
+    def write(
+        self,
+        run_dir: str | Path,
+        day_methods: Mapping[str, str] = {},
+        step: float = 1.0,
+    ) -> None:
         """Write the tables as Parquet files and `analysis.zarr`, on rank zero only.
 
         Args:
             run_dir: Existing directory of the run.
             day_methods: How values represent their day, by variable (`slams.cf.day_methods`).
+            step: Length of a step (days).
         """
         if self._tables is None:
             return
@@ -211,7 +217,10 @@ class AssimilationEvaluator(LightningModule):
             write_table(table, Path(run_dir) / f"{name}.parquet")
         if self.config.keep_cases:
             self.results.kept.write(
-                Path(run_dir) / "analysis.zarr", {"setting": self.config.setting}, day_methods
+                Path(run_dir) / "analysis.zarr",
+                {"setting": self.config.setting},
+                day_methods,
+                step,
             )
 
     def _analyse(self, assimilator: Assimilator, batch: Batch) -> Ensemble:

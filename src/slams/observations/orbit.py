@@ -35,6 +35,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from slams.calendar.steps import beginning_of_step
 from slams.errors import UserError
 from slams.grid import EARTH_RADIUS_KM, unit_vectors
 
@@ -156,19 +157,20 @@ class Orbit:
             )
         return math.acos(cosine)
 
-    def passes(self, latitude: Tensor, longitude: Tensor, day: float) -> Passes:
-        """Find the passes that observe points on a UTC day.
+    def passes(self, latitude: Tensor, longitude: Tensor, day: float, step: float = 1.0) -> Passes:
+        """Find the passes that observe points on a UTC day, or within a step of it.
 
         Args:
             latitude: `(P,)` degrees north.
             longitude: `(P,)` degrees east.
-            day: Days since 1970-01-01; its time of day does not matter.
+            day: Days since 1970-01-01; its time within a step does not matter.
+            step: Length of a step (days): passes from its beginning to its end are found.
         """
         points = unit_vectors(latitude.to(torch.float64), longitude.to(torch.float64))
-        start = math.floor(day)
+        start = beginning_of_step(day, step)
         # Two guesses per revolution, so that no approach is half a revolution from all of them.
         guesses = 2 * DAY_SECONDS / self.period
-        first, last = math.floor(start * guesses) - 2, math.ceil((start + 1) * guesses) + 2
+        first, last = math.floor(start * guesses) - 2, math.ceil((start + step) * guesses) + 2
         time = torch.arange(first, last + 1, dtype=torch.float64, device=points.device)
         time = (time / guesses)[:, None].expand(-1, len(points))
         for _ in range(_PASS_STEPS):
@@ -180,7 +182,7 @@ class Orbit:
         across = EARTH_RADIUS_KM * torch.asin((points * normal).sum(-1).clamp(-1, 1))
         near = (across.abs() <= self.swath_km / 2) & ((points * below).sum(-1) > 0)
         # The beginning of a day belongs to it, its end does not.
-        seen = near & (time >= start) & (time < start + 1) & ~_twice(time, self.period)
+        seen = near & (time >= start) & (time < start + step) & ~_twice(time, self.period)
         return Passes(time.where(seen, torch.nan), across.where(seen, torch.nan))
 
     def _period(self, precession: float) -> float:

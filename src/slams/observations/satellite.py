@@ -59,15 +59,23 @@ class SatelliteOperator(BlockOperator):
 
 
 def swath_mask(
-    latitude: Tensor, longitude: Tensor, time: Tensor | float, coverage: float
+    latitude: Tensor,
+    longitude: Tensor,
+    time: Tensor | float,
+    coverage: float,
+    step: float = 1.0,
 ) -> Tensor:
-    """Return which points are inside the swaths of a day; depends on the date only.
+    """Return which points are inside the swaths of a day, or step; depends on its date only.
+
+    The tracks of a day are flown one after the other, westwards: a step of a quarter of a day has
+    a quarter of them, and the steps of a day together see what the day sees, each point once.
 
     Args:
         latitude: `(P,)` degrees north.
         longitude: `(P,)` degrees east.
-        time: `(...)` days since 1970-01-01 00 UTC; the time of day does not matter.
+        time: `(...)` days since 1970-01-01 00 UTC; the time within a step does not matter.
         coverage: Fraction of the globe observed in a day, in (0, 1].
+        step: Length of a step (days).
 
     Returns:
         `(..., P)` bool, True where observed.
@@ -78,8 +86,9 @@ def swath_mask(
     if not 0 < coverage <= 1:
         raise UserError(f"coverage of the satellite swaths is {coverage:g}; expected in (0, 1]")
     latitude = torch.deg2rad(latitude.to(torch.float64))
-    day = torch.floor(torch.as_tensor(time, dtype=torch.float64, device=latitude.device))
-    if coverage == 1:
+    time = torch.as_tensor(time, dtype=torch.float64, device=latitude.device)
+    day = torch.floor(time)
+    if coverage == 1 and step == 1:
         return torch.ones(*day.shape, len(latitude), dtype=torch.bool, device=latitude.device)
     # The track does not reach the poles; points beyond it are observed with its turning point.
     along = torch.asin((torch.sin(latitude) / math.sin(_INCLINATION)).clamp(-1, 1))
@@ -87,4 +96,10 @@ def swath_mask(
     track = torch.rad2deg(track - along / _REVOLUTIONS)
     spacing = 360.0 / _TRACKS
     phase = (longitude.to(torch.float64) - track) / spacing + (day * _REVOLUTIONS)[..., None]
-    return torch.remainder(phase, 1.0) < coverage
+    seen = torch.remainder(phase, 1.0) < coverage
+    if step == 1:
+        return seen
+    # Westwards from the first track of the day.
+    track = torch.remainder(-torch.floor(phase), _TRACKS)
+    number = torch.floor((time - day) / step + 1e-6)[..., None]
+    return seen & (torch.floor(track / (_TRACKS * step)) == number)

@@ -17,7 +17,17 @@ __all__ = ["IMAGERY_SOURCES", "ImagerySourceSpec", "OpenImagery"]
 class OpenImagery(Protocol):
     """Function that opens files of imagery."""
 
-    def __call__(self, satellite: Any, grid: Any, first: Any, last: Any, key: str, /) -> Any:
+    def __call__(
+        self,
+        satellite: Any,
+        grid: Any,
+        first: Any,
+        last: Any,
+        key: str,
+        step: float = 1.0,
+        instant: bool = False,
+        /,
+    ) -> Any:
         """Open the files.
 
         Args:
@@ -28,6 +38,10 @@ class OpenImagery(Protocol):
             last: Last day, inclusive.
             key: Dotted key of the source in the recipe, for messages:
                 `observations.satellite.source`.
+            step: Length (days) of the steps of the store, see `slams.calendar.steps`; given, as
+                `instant`, only where it is not a day and the specification says `any_step`.
+            instant: Whether the store holds instants of the channel, to which values within half
+                a step belong, not those within the step.
 
         Returns:
             A `data_modules.sources.imagery.images.Imagery`.
@@ -45,10 +59,12 @@ class ImagerySourceSpec:
     Attributes:
         name: Name in recipes, `observations.satellite.source.kind`.
         open: Function that opens the files.
+        any_step: Whether `open` takes steps of less than a day (`data.step`).
     """
 
     name: str
     open: OpenImagery
+    any_step: bool = False
 
 
 IMAGERY_SOURCES = Registry(

@@ -25,6 +25,7 @@ class OpenFields(Protocol):
         channels: Sequence[Any],
         period: tuple[float, float] | None,
         key: str,
+        step: float = 1.0,
         /,
     ) -> Any:
         """Open the source.
@@ -36,6 +37,8 @@ class OpenFields(Protocol):
             period: First and last requested day, days since 1970-01-01; `None` for all days.
             key: Dotted key of the source in the recipe, for messages: `data.source` or
                 `data.sources.N`.
+            step: Length (days) of the steps of the store, see `slams.calendar.steps`; given only
+                where it is not a day and the specification says `any_step`.
 
         Returns:
             A canonical `xarray.Dataset` (see `data_modules.sources.canonical`): the variables of
@@ -62,6 +65,7 @@ class SourceSpec:
         has_files: Whether there are files at all; otherwise `path` is something else, which is
             checked when the source is opened.
         gaps: Variables that may have missing values without being named under `gaps`.
+        any_step: Whether `open` takes steps of less than a day (`data.step`).
     """
 
     name: str
@@ -71,6 +75,7 @@ class SourceSpec:
     takes_layout: bool = False
     has_files: bool = True
     gaps: tuple[str, ...] = ()
+    any_step: bool = False
 
     def expected_at(self, key: str) -> str:
         """Return what must be at the path of the source under a given key of the recipe."""

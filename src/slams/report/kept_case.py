@@ -57,7 +57,8 @@ def kept_case(
     case, _, _ = chosen(dataset, options or ReportConfig(), variable)
     date = "unknown date"
     if "time" in dataset:
-        date = str(dataset["time"].isel(case=case, day=0).values.astype("datetime64[D]"))
+        stamp = dataset["time"].isel(case=case, day=0).values.astype("datetime64[s]")
+        date = str(stamp).removesuffix("T00:00:00")
     truth = _take(run, "truth", variable, case)
     ensembles = {method: _take(run, method, variable, case) for method in _methods(run.methods)}
     kept = {m: e for m, e in ensembles.items() if e is not None and e.sizes.get("member", 0) > 1}

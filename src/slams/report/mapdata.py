@@ -158,7 +158,8 @@ def case_fields(
                 spread[method] = array.std("member", ddof=1).values
     date = "unknown date"
     if "time" in dataset:
-        date = str(dataset["time"].isel(case=case, day=0).values.astype("datetime64[D]"))
+        stamp = dataset["time"].isel(case=case, day=0).values.astype("datetime64[s]")
+        date = str(stamp).removesuffix("T00:00:00")
     return CaseFields(
         latitude=dataset["latitude"].values,
         longitude=dataset["longitude"].values,

@@ -55,11 +55,13 @@ def draw_dates(
         if not scores.empty:
             look = method_style(method).points(0.5) | {"markersize": 4, "linewidth": 1.3}
             values = error_by_level(torch.tensor(scores.to_numpy(float)), metric)
-            axes.plot(*_broken(pd.to_datetime(scores.index), values.numpy()), **look)
+            axes.plot(
+                *_broken(pd.to_datetime(scores.index, format="ISO8601"), values.numpy()), **look
+            )
             labels.append(method_label(method))
             every += list(scores.index)
     if labels:
-        dates = pd.to_datetime(list(dict.fromkeys(every)))
+        dates = pd.to_datetime(list(dict.fromkeys(every)), format="ISO8601")
         # The automatic locator warns where all dates are the same.
         locator = AutoDateLocator(maxticks=7) if len(dates) > 1 else FixedLocator(date2num(dates))
         axes.xaxis.set_major_locator(locator)

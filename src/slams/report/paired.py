@@ -189,5 +189,5 @@ def estimate(table: pd.DataFrame, metric: str, sampling: Sampling) -> Estimate:
 
 
 def _days(dates: Iterable[str]) -> Tensor:
-    """Return ISO dates as days since 1970-01-01, float64."""
-    return torch.from_numpy(np.array(list(dates), "datetime64[D]").astype(np.float64))
+    """Return ISO dates, some with an hour, as days since 1970-01-01, float64."""
+    return torch.from_numpy(np.array(list(dates), "datetime64[s]").astype(np.float64) / 86400)

@@ -18,6 +18,7 @@ from data_modules.multimodal import MultimodalDataModule
 from slams.assimilators.base import Assimilator
 from slams.assimilators.own_errors import OwnErrors
 from slams.calendar.days import day_number
+from slams.calendar.steps import steps_per_day
 from slams.cf import day_methods
 from slams.config.schema import Config
 from slams.config.time_axis import cycle_pieces
@@ -200,7 +201,7 @@ def _evaluate(
     if trainer.interrupted:
         raise KeyboardInterrupt
     with Heartbeat("assimilate", config.trainer.log_every_seconds, "writing the analyses"):
-        evaluator.write(run.path, day_methods(data.store.attributes))
+        evaluator.write(run.path, day_methods(data.store.attributes), data.store.step)
     if is_rank_zero():
         progress.forget()
         run.update(summary={**summary.summary, "denoising_error_scale": error_scales(methods())})
@@ -236,11 +237,12 @@ def _check_cycle(config: Config, data: MultimodalDataModule) -> None:
         UserError: A day is missing, or no persistence of one day is fitted.
     """
     section, found = config.assimilation, len(data.splits["test"])
-    expected = section.cycle_days * len(cycle_pieces(config))
+    expected = section.cycle_days * len(cycle_pieces(config)) * steps_per_day(data.store.step)
     if found != expected:
+        words = "days" if data.store.step == 1 else "steps"
         raise UserError(
-            f"assimilation.cycle_days: found {found} days with a background in training store "
-            f"{data.store.path}, expected the {expected} days of the cycles"
+            f"assimilation.cycle_days: found {found} {words} with a background in training store "
+            f"{data.store.path}, expected the {expected} {words} of the cycles"
         )
     if not all(check_method(name)[0].cycled for name in section.methods):
         one_day_persistence(data)

@@ -16,6 +16,7 @@ from slams.assimilators.base import Assimilator
 from slams.assimilators.cycle import Cycle
 from slams.assimilators.cycled_filter import CycledFilter, MemberCycle
 from slams.assimilators.own_errors import OwnErrors, own_errors
+from slams.calendar.steps import steps_per_day
 from slams.config.schema import Config
 from slams.config.time_axis import SPIN_UP, error_cycle
 from slams.stages.data import withholding
@@ -24,13 +25,13 @@ __all__ = ["cycle_maker", "fit_to_own_errors", "one_day_persistence"]
 
 
 def one_day_persistence(data: MultimodalDataModule) -> tuple[Tensor, Tensor]:
-    """Return coefficient and error variance of persistence over one day, `(C, H, W)` each.
+    """Return coefficient and error variance of persistence over one step, `(C, H, W)` each.
 
     Args:
         data: The DataModule of a cycle, whose background may be the climatology.
 
     Raises:
-        UserError: The training store has no persistence of one day.
+        UserError: The training store has no persistence of one step.
     """
     provider = data.provider
     if provider.config.kind != "damped_persistence":
@@ -73,6 +74,7 @@ def cycle_maker(
             from_climatology=from_climatology,
             measured=found is not None,
             bias=config.assimilation.cycle_bias,
+            step=config.data.step_days,
         )
 
     return cycle
@@ -100,17 +102,19 @@ def fit_to_own_errors(
         return {}
     pairs: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in cycles}
     times: list[float] = []
-    number = 0
+    number, per_day = 0, steps_per_day(config.data.step_days)
+    spin_up = SPIN_UP * per_day
+    every = config.assimilation.cycle_errors * per_day
     for window in data.test_dataloader():
         batch = data.on_after_batch_transfer(window, 0)
         for position in range(len(batch)):
             case = batch.select(slice(position, position + 1))
             number += 1
-            note(f"errors of cycles: day {number} of {config.assimilation.cycle_errors}")
-            if number > SPIN_UP:
+            note(f"errors of cycles: {'day' if per_day == 1 else 'step'} {number} of {every}")
+            if number > spin_up:
                 times.append(float(case.time[0, 0]))
             for name, (method, cycle) in cycles.items():
-                if number > SPIN_UP and cycle.state is not None:
+                if number > spin_up and cycle.state is not None:
                     analysis = cycle.state[1][0, :, 0].mean(dim=0)
                     pairs[name].append((analysis.cpu(), case.fields[0, 0].cpu()))
                 prepared = replace(cycle.prepare(case), held_out=())

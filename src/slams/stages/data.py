@@ -16,6 +16,7 @@ from data_modules.multimodal import MultimodalDataModule
 from data_modules.pixel import PixelDataModule
 from data_modules.reanalysis import ReanalysisDataModule
 from data_modules.store.training_store import TrainingStore
+from slams.calendar.steps import steps_per_day
 from slams.config.schema import Config, ObservationsConfig
 from slams.config.time_axis import analysed, at_length
 from slams.fields import Batch, Window
@@ -120,7 +121,8 @@ def withholding(setting: Config, everything: Config) -> WithholdingDataModule:
     data.used = setting.observations.use
     # A cycle compares observations with its own background, and averages them after that.
     data.averages = not setting.assimilation.cycle_days
-    data.test_block = setting.assimilation.cycle_days or 1
+    days = setting.assimilation.cycle_days
+    data.test_block = days * steps_per_day(data.store.step) or 1
     return data
 
 

@@ -83,6 +83,7 @@ def encode_windows(
         {lag: lag / background.lag for lag in lags},
         rolled,
         ahead=config.data.ahead,
+        step=config.data.step_days,
     )
 
 

@@ -29,6 +29,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from slams.calendar.days import day_number
+from slams.calendar.steps import steps_per_day
 from slams.config.schema import Config
 from slams.config.splits import Piece, split_pieces
 from slams.runtime.memory import HostMemory, available_memory, resident_memory
@@ -191,19 +192,24 @@ def assimilation_parts(sizes: AssimilationSizes) -> dict[str, int]:
     }
 
 
-def archive_positions(pieces: Iterable[Piece], window: int, lag: int, most: int) -> list[int]:
-    """Return the first days of the archive's windows (days since 1970-01-01).
+def archive_positions(
+    pieces: Iterable[Piece], window: int, lag: int, most: int, per_day: int = 1
+) -> list[int]:
+    """Return the first steps of the archive's windows (steps since 1970-01-01).
 
     Args:
         pieces: First and last day of each piece of the training period.
-        window: Days per window.
-        lag: Days from the state that persists to the window; 0 if there is none.
+        window: Steps per window.
+        lag: Steps from the state that persists to the window; 0 if there is none.
         most: Largest number of windows, evenly spaced; 0 for all.
+        per_day: Number of steps per day.
     """
     every = [
         day
         for first, last in pieces
-        for day in range(day_number(first) + lag, day_number(last) - window + 2)
+        for day in range(
+            day_number(first) * per_day + lag, (day_number(last) + 1) * per_day - window + 1
+        )
     ]
     return _spread(every, most)
 
@@ -240,19 +246,20 @@ def past_error_windows(values: int, available: int) -> int:
 def assimilation_sizes(config: Config, shape: StoreShape) -> AssimilationSizes:
     """Return the numbers that the memory of a recipe's assimilation depends on."""
     section, data = config.assimilation, config.data
+    per_day = steps_per_day(data.step_days)
     names = [name.partition("@") for name in section.methods]
     methods = [name for name, _, _ in names]
     guesses = {guess for _, _, guess in names if guess not in ("", "climatology")}
     lag = config.background.lag if config.background.kind == "damped_persistence" else 0
     pieces = split_pieces(data.splits, "train")
-    first = archive_positions(pieces, data.days, lag, section.archive_days)
+    first = archive_positions(pieces, data.days, lag, section.archive_days, per_day)
     latent = [name for name in methods if name in _LATENT]
     errors = "latent_diffusion" in methods and section.guidance.kind == "decg"
     residual = bool(latent) and section.residual.sample
     measured = errors or residual or "score_mean" in guesses
     unseen = split_pieces(data.splits, "validation") if measured else []
     days = _days(first, data.days, lag)
-    held_out = archive_positions(unseen, data.days, lag, section.archive_days)
+    held_out = archive_positions(unseen, data.days, lag, section.archive_days, per_day)
     factor = config.vae.factor
     latent_points = -(-shape.rows // factor) * -(-shape.columns // factor)
     decoded = _spread(first, section.residual.archive) if residual else []
@@ -262,7 +269,7 @@ def assimilation_sizes(config: Config, shape: StoreShape) -> AssimilationSizes:
     observed = round(used * observed_days)
     is_local = observed > section.local.above
     filters = [name for name in methods if name in _CYCLED]
-    forecast, trained = section.member_forecast, archive_positions(pieces, 1, 0, 0)
+    forecast, trained = section.member_forecast, archive_positions(pieces, 1, 0, 0, per_day)
     cases = data.test_cases or section.batch_size + max(section.keep_cases, 0)
     return AssimilationSizes(
         day=shape.day,
@@ -295,7 +302,7 @@ def assimilation_sizes(config: Config, shape: StoreShape) -> AssimilationSizes:
         waves=min(forecast.waves, shape.columns // 2 + 1) / shape.columns,
         carried=sum(getattr(section, name).ensemble for name in filters) * forecast.past,
         past_errors=past_error_windows(
-            shape.day * data.days, len(archive_positions(pieces, data.days, lag, 0))
+            shape.day * data.days, len(archive_positions(pieces, data.days, lag, 0, per_day))
         ),
     )
 
@@ -349,12 +356,13 @@ def _section_of(config: Config, method: str) -> object:
 def _season(config: Config, first: list[int], section: object) -> int:
     """Return the number of archive windows that a case uses, at most."""
     width, year = section.season, 365.2425  # type: ignore[attr-defined]
+    per_day = steps_per_day(config.data.step_days)
     ends = first_and_last(split_pieces(config.data.splits, "test"))
     if not ends or not first:
         return 0
     step = max(1, (max(ends) - min(ends)) // _TEST_DAYS)
     most = max(
-        sum(abs((day - date + year / 2) % year - year / 2) <= width for day in first)
+        sum(abs((day / per_day - date + year / 2) % year - year / 2) <= width for day in first)
         for date in range(min(ends), max(ends) + 1, step)
     )
     return min(getattr(section, "ensemble", len(first)), max(most, min(_FEWEST, len(first))))

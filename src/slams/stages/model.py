@@ -25,7 +25,8 @@ from data_modules.given.observations import Given
 from data_modules.given.state import GivenState, read_state
 from data_modules.multimodal import MultimodalDataModule
 from slams.assimilators.base import Assimilator
-from slams.calendar.days import day_of
+from slams.calendar.days import iso_date
+from slams.calendar.steps import beginning_of_step, describe_step
 from slams.cf.dataset import analysis_dataset
 from slams.cf.days import day_methods
 from slams.config.schema import Config
@@ -97,6 +98,16 @@ class Model:
         return self._opened.record.archive_days
 
     @property
+    def step(self) -> float:
+        """Return the length of its steps (days): one analysis per step."""
+        return self._opened.data.store.step
+
+    @property
+    def store_attributes(self) -> dict[str, Any]:
+        """Return the attributes of the store of its archive."""
+        return self._opened.data.store.attributes
+
+    @property
     def learned_filter(self) -> OpenFilter | None:
         """Return the learned filter whose forecasts its cycles take as backgrounds, if any."""
         return self._opened.learned_filter
@@ -120,6 +131,7 @@ class Model:
             condition_only=tuple(c.name for c in data.channels if only & {c.name, c.variable}),
             notes=tuple(map(str, self._opened.record.notes))
             + ((f"It analyses windows of {days} days.",) if days > 1 else ()),
+            step=self.step,
         )
 
     def check_settings(self, method: str, seed: int | None = None, members: int = 2) -> None:
@@ -192,17 +204,18 @@ class Model:
         missing: Literal["refuse", "climatology"] = "refuse",
         verify: xr.Dataset | pd.DataFrame | None = None,
     ) -> xr.Dataset:
-        """Analyse one UTC day.
+        """Analyse one UTC day, or one step of a model with steps of less than a day.
 
         Args:
-            time: The day.
+            time: The day, or the time of the step.
             background: An earlier state, on any regular global grid, with CF or WeatherBench2
                 names; `None` for the climatology alone.
             observations: Tables of reports (`data_modules.given.reports`), images, or several.
             members: Number of ensemble members.
             seed: Seed of the random numbers; by default that of the recipe.
             method: One of `inputs.methods`.
-            background_age: Age of the background (days); by default `time` minus its own time.
+            background_age: Age of the background (days, or steps); by default `time` minus its own
+                time.
             missing: Whether a background that lacks channels is refused, or its missing channels
                 are those of the climatology.
             verify: State of the same day to score the analysis with, as `background`; or a table
@@ -220,7 +233,7 @@ class Model:
         Raises:
             UserError: An input cannot be used; the message says which and what to do.
         """
-        day = as_day(time)
+        day = as_day(time, self.step)
         self.check_settings(method, seed, members)
         if missing not in _MISSING:
             raise UserError(f"missing: found {missing!r}; {nearest(str(missing), _MISSING)}")
@@ -231,8 +244,9 @@ class Model:
         elif verify is not None:
             channels = self.inputs.channels
             names = [spec.name for spec in channels]
-            truth = read_state(verify, channels, self.inputs.grid, "verify", absent=names)
-            _check_day("verify", truth, day)
+            grid = self.inputs.grid
+            truth = read_state(verify, channels, grid, "verify", absent=names, step=self.step)
+            _check_day("verify", truth, day, self.step)
         batch, given = self.case(day, state, age), self.observe(observations, day)
         return self.analyse_case(
             batch, given, self.assimilator(method, age, seed), members, notes, truth
@@ -256,10 +270,11 @@ class Model:
         of the day before, damped (`slams.assimilators.cycle`). The truth is never read.
 
         Args:
-            start: First day.
+            start: First day, or step.
             observations: Tables and images of all days; or a function from a date to those of that
-                day, empty where there is none.
-            days: Number of days.
+                day, empty where there is none. It is given the `datetime` of each step where steps
+                are shorter than a day.
+            days: Number of days; each has as many analyses as it has steps.
             members: As for `analyse`.
             seed: As for `analyse`.
             method: As for `analyse`.
@@ -323,7 +338,7 @@ class Model:
         return self._opened.data.normaliser.to(self.device)
 
     def _background_of(
-        self, background: xr.Dataset | None, day: int, age: int | None, missing: str
+        self, background: xr.Dataset | None, day: float, age: int | None, missing: str
     ) -> tuple[GivenState | None, int | None, tuple[str, ...]]:
         """Return the background's state, its age, and notes on it."""
         if background is None:
@@ -337,27 +352,31 @@ class Model:
             data.grid,
             "background",
             absent=[c.name for c in data.channels] if missing == "climatology" else (),
+            step=self.step,
         )
-        own = None if np.isnan(state.day) else day - int(np.floor(state.day))
+        own = None
+        if not np.isnan(state.day):
+            own = round((day - beginning_of_step(state.day, self.step)) / self.step)
+        words = "days" if self.step == 1 else f"steps of {describe_step(self.step)}"
         notes = state.notes
         if age is None:
             if own is None:
-                raise UserError("background: it has no time; give background_age=, in days")
+                raise UserError(f"background: it has no time; give background_age=, in {words}")
             age = own
         else:
             check_number("background_age", age, 0)
             if own not in (None, age):
-                notes += (f"background: {own} days old by its time, taken as {age} as asked",)
+                notes += (f"background: {own} {words} old by its time, taken as {age} as asked",)
         ages = self.inputs.ages
         if age not in ages:
             raise UserError(
-                f"background: found a state {age} days before {day_of(day)}, expected one of "
-                f"{', '.join(map(str, ages))} days; give another one, or none"
+                f"background: found a state {age} {words} before {iso_date(day)}, expected one of "
+                f"{', '.join(map(str, ages))} {words}; give another one, or none"
             )
         trained = self.inputs.trained_age
         if age != trained:
             known = "none" if trained is None else f"age {trained}"
-            notes += (f"background: age {age} (days), the networks were trained with {known}",)
+            notes += (f"background: age {age} ({words}), the networks were trained with {known}",)
         return state, age, notes
 
     def _config_for(self, age: int | None) -> Config:
@@ -374,7 +393,7 @@ class Model:
             self._data[age] = trajectories(self._config_for(age), self._opened.data.store)
         return self._data[age]
 
-    def case(self, day: int, state: GivenState | None = None, age: int | None = None) -> Batch:
+    def case(self, day: float, state: GivenState | None = None, age: int | None = None) -> Batch:
         """Return the case of a day, without observations; its fields are all missing.
 
         Args:
@@ -390,7 +409,7 @@ class Model:
         window = Window(
             fields=torch.full_like(climatology, torch.nan),
             time=time,
-            case=torch.tensor([day]),
+            case=torch.tensor([round(day / self.step)]),
             previous=previous,
         ).to(self.device)
         background = data.provider(window, normaliser, climatology, None)
@@ -404,7 +423,7 @@ class Model:
         )
 
     def observe(
-        self, observations: Reports | Sequence[Reports] | None, day: int, name: str = ""
+        self, observations: Reports | Sequence[Reports] | None, day: float, name: str = ""
     ) -> Given:
         """Return the observations of a day, checked and counted, before any background.
 
@@ -437,6 +456,7 @@ class Model:
             history=history,
             attributes=details,
             day_methods=day_methods(self._opened.data.store.attributes),
+            step=self.step,
         )
 
 
@@ -449,8 +469,8 @@ def _usable(device: str | torch.device) -> torch.device:
         raise UserError(f"device: found {device!r}, expected cpu or cuda ({words})") from error
 
 
-def _check_day(where: str, state: GivenState, day: int) -> None:
-    if not np.isnan(state.day) and int(np.floor(state.day)) != day:
+def _check_day(where: str, state: GivenState, day: float, step: float) -> None:
+    if not np.isnan(state.day) and beginning_of_step(state.day, step) != day:
         raise UserError(
-            f"{where}: found a state of {day_of(state.day)}, expected one of {day_of(day)}"
+            f"{where}: found a state of {iso_date(state.day)}, expected one of {iso_date(day)}"
         )

@@ -16,8 +16,10 @@ import filelock
 import torch
 import xarray as xr
 
+from data_modules.preparation.in_situ.steps import Steps
 from slams.assimilators.cycle import Cycle
-from slams.calendar.days import day_of
+from slams.calendar.days import iso_date, time_stamps
+from slams.calendar.steps import steps_per_day
 from slams.cf.writing import write_dataset
 from slams.errors import UserError
 from slams.fields import Batch, Ensemble
@@ -61,7 +63,7 @@ class DampedCycle:
         members, bias = state.tensors["members"], state.tensors.get("bias")
         self._cycle.restore(state.day, members.to(torch.float32), bias)
 
-    def case(self, day: int, reports: list[Reports]) -> tuple[Batch, int | None]:
+    def case(self, day: float, reports: list[Reports]) -> tuple[Batch, int | None]:
         """Return the case of a day, whose background is the last analysis, damped.
 
         Args:
@@ -87,20 +89,24 @@ def run_cycle(
     output: str | Path | None,
 ) -> Iterator[xr.Dataset]:
     """Analyse consecutive days; arguments as of `Model.cycle`."""
-    first = as_day(start)
+    first, steps = as_day(start, model.step), Steps.of(model.store_attributes)
     check_number("days", days, 1)
     model.check_settings(method, seed, members)
     learned = model.learned_filter
+    days *= steps_per_day(model.step)
     if learned is None and 1 not in model.inputs.ages:
+        words = "day" if model.step == 1 else "step"
         raise UserError(
-            f"{model.path}: a cycle needs backgrounds that are 1 day old, the model has "
+            f"{model.path}: a cycle needs backgrounds that are 1 {words} old, the model has "
             f"{', '.join(map(str, model.inputs.ages))} (data.lags)"
         )
-    of_day = daily_observations(observations, first, days)
+    of_day = daily_observations(
+        observations, first, days, steps, model.inputs.imagery.partition("@")[0]
+    )
     seed = model.config.seed if seed is None else int(seed)
     settings = CycleSettings(
         model.score_run,
-        day_of(first).isoformat(),
+        iso_date(first),
         method,
         int(members),
         seed,
@@ -117,20 +123,20 @@ def run_cycle(
 
 def _cycle(
     model: Model,
-    first: int,
+    first: float,
     days: int,
-    of_day: Callable[[int], list[Reports]],
+    of_day: Callable[[float], list[Reports]],
     settings: CycleSettings,
     folder: Path | None,
 ) -> Iterator[xr.Dataset]:
     learned = model.learned_filter
     cycle: Carrier = DampedCycle(model) if learned is None else FilteredCycle(model, learned)
-    done = 0 if folder is None else read_state(cycle, folder, settings, first)
+    done = 0 if folder is None else read_state(cycle, folder, settings, first, model.step)
     for number in range(days):
-        day = first + number
+        day = first + number * model.step
         if number < done:
             assert folder is not None
-            yield _read(folder, day)
+            yield _read(folder, day, model.step)
             continue
         reports = of_day(day)
         given = of_the_day(model.observe(reports, day))
@@ -139,7 +145,7 @@ def _cycle(
         dataset, ensemble = model.analyse_case(batch, given, assimilator, settings.members)
         cycle.keep(batch, ensemble)
         if folder is not None:
-            write_dataset(dataset, _file(folder, day))
+            write_dataset(dataset, _file(folder, day, model.step))
             write_state(cycle.state, folder, settings)
         yield dataset
 
@@ -174,20 +180,22 @@ def _make_cycle(model: Model) -> Cycle:
         # Networks that were trained with previous true states take states, not means.
         members=config.background.analysis_error == 0,
         bias=config.assimilation.cycle_bias,
+        step=model.step,
     )
 
 
-def _file(folder: Path, day: int) -> Path:
-    return folder / f"analysis_{day_of(day):%Y%m%d}.nc"
+def _file(folder: Path, day: float, step: float) -> Path:
+    time = time_stamps(day).item()
+    return folder / f"analysis_{time:%Y%m%d}{'' if step == 1 else f'T{time:%H}'}.nc"
 
 
-def _read(folder: Path, day: int) -> xr.Dataset:
-    path = _file(folder, day)
+def _read(folder: Path, day: float, step: float) -> xr.Dataset:
+    path = _file(folder, day, step)
     try:
         # With bounds among the coordinates, as it was written.
         with xr.open_dataset(path, engine="netcdf4", decode_coords="all") as dataset:
-            if (found := as_day(dataset["time"].values[0])) != day:
-                raise ValueError(f"of {day_of(found)}")
+            if (found := as_day(dataset["time"].values[0], step)) != day:
+                raise ValueError(f"of {iso_date(found)}")
             return dataset.load()
     except (OSError, KeyError, ValueError) as error:
         raise UserError(

@@ -14,7 +14,9 @@ from data_modules.given.names import input_name
 from data_modules.given.observations import observe
 from data_modules.given.reports import days_of_table
 from data_modules.multimodal import MultimodalDataModule
-from slams.calendar.days import day_of
+from data_modules.preparation.in_situ.steps import DAYS, Steps
+from slams.calendar.days import day_of, days_since_epoch, iso_date, time_stamps
+from slams.calendar.steps import step_of_value
 from slams.config.schema import ObservationsConfig
 from slams.errors import UserError
 from slams.stages.model_inputs import DailyReports, Reports, as_list
@@ -29,7 +31,7 @@ def observe_day(
     data: MultimodalDataModule,
     config: ObservationsConfig,
     observations: Reports | Sequence[Reports] | None,
-    day: int,
+    day: float,
     name: str = "",
 ) -> Given:
     """Return the observations of a day on the channels of some data, before any background.
@@ -55,18 +57,25 @@ def observe_day(
         data.normaliser.to("cpu"),
         data.store.elevation,
         [name] * len(inputs) if name else (),
+        Steps.of(data.store.attributes),
     )
 
 
 def daily_observations(
-    observations: DailyReports, first: int, days: int
-) -> Callable[[int], list[Reports]]:
-    """Return a function from a day (since 1970-01-01) to its tables and images.
+    observations: DailyReports,
+    first: float,
+    days: int,
+    steps: Steps = DAYS,
+    imagery: str = "",
+) -> Callable[[float], list[Reports]]:
+    """Return a function from a day (since 1970-01-01), or step, to its tables and images.
 
     Args:
         observations: As for `Model.cycle`.
-        first: First day of the cycle.
-        days: Number of days.
+        first: First day of the cycle, or the time of its first step.
+        days: Number of days, or steps.
+        steps: The steps.
+        imagery: Variable that images show.
 
     Raises:
         UserError: They are neither observations nor a function, a table has no valid times, or
@@ -75,22 +84,23 @@ def daily_observations(
     if callable(observations):
         return lambda day: [
             one
-            for one in as_list(observations(day_of(day)))
+            for one in as_list(observations(_date(day, steps)))
             if not (isinstance(one, pd.DataFrame) and one.empty)
         ]
     given = as_list(observations)
     # `None` for every day: an image without a time, or what is refused where it is read.
-    dated = [_days(one, input_name(one, number, len(given))) for number, one in enumerate(given)]
-    cycled = np.arange(first, first + days)
+    names = [input_name(one, number, len(given)) for number, one in enumerate(given)]
+    dated = [_days(one, name, steps, imagery) for one, name in zip(given, names, strict=True)]
+    cycled = first + steps.length * np.arange(days)
     known = [own for own in dated if own is not None]
     if known and len(known) == len(dated) and not any(np.isin(own, cycled).any() for own in known):
-        low, high = (day_of(f(map(f, known))) for f in (min, max))
+        low, high = (iso_date(f(map(f, known))) for f in (min, max))
         raise UserError(
-            f"observations: all are of {low} to {high}, expected some of {day_of(first)} to "
-            f"{day_of(first + days - 1)} (UTC)"
+            f"observations: all are of {low} to {high}, expected some of {iso_date(first)} to "
+            f"{iso_date(cycled[-1])} (UTC)"
         )
 
-    def of_day(day: int) -> list[Reports]:
+    def of_day(day: float) -> list[Reports]:
         return [
             one if own is None else _part(one, own, day)
             for one, own in zip(given, dated, strict=True)
@@ -111,21 +121,28 @@ def of_the_day(given: Given) -> Given:
     return replace(given, counts=counts)
 
 
-def _days(given: Reports, where: str) -> np.ndarray | None:
-    """Return the day of each report of a table, or of each time of an image."""
+def _date(day: float, steps: Steps) -> date:
+    """Return a day, or the time of a step, as what a user's function is given."""
+    return day_of(day) if steps.length == 1 else time_stamps(day).item()
+
+
+def _days(given: Reports, where: str, steps: Steps, imagery: str) -> np.ndarray | None:
+    """Return the day, or step, of each report of a table, or of each time of an image."""
     if isinstance(given, pd.DataFrame):
-        return days_of_table(given, where)
+        return days_of_table(given, where, steps)
     if not isinstance(given, Reports) or "time" not in given.coords:
         return None
     times = np.atleast_1d(given["time"].values)
     if times.dtype == object:  # cftime
-        times = np.array([np.datetime64(date(t.year, t.month, t.day)) for t in times])
+        times = np.array([np.datetime64(t.isoformat()) for t in times])
     if not np.issubdtype(times.dtype, np.datetime64) or np.isnat(times).any():
         return None
-    return times.astype("datetime64[D]").astype(np.int64)
+    if steps.length == 1:
+        return times.astype("datetime64[D]").astype(np.int64)
+    return step_of_value(days_since_epoch(times), steps.length, imagery in steps.instants)
 
 
-def _part(given: Reports, days: np.ndarray, day: int) -> Reports:
+def _part(given: Reports, days: np.ndarray, day: float) -> Reports:
     if isinstance(given, pd.DataFrame):
         return given[np.abs(days - day) <= _AROUND]
     return given.isel(time=np.flatnonzero(days == day)) if "time" in given.dims else given

@@ -76,7 +76,8 @@ def open_given(stations: Sequence[str], imagery: Sequence[str]) -> list[Reports]
 
 def report_lines(dataset: xr.Dataset) -> Iterator[str]:
     """Yield the lines that describe an analysis: observations, departures, scores, notes."""
-    day = pd.Timestamp(dataset["time"].values[0]).date()
+    stamp = dataset["time"].values[0].astype("datetime64[s]")
+    day = str(stamp).removesuffix("T00:00:00")
     departures = json.loads(dataset.attrs["observations"])
     held_out = json.loads(dataset.attrs.get("held_out", "{}"))
     if not departures:

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from slams.calendar.days import day_number
+from slams.calendar.days import day_number, days_since_epoch
+from slams.calendar.steps import beginning_of_step, clock_of_steps, describe_step
 from slams.config.paths import shorten
 from slams.errors import UserError
 from slams.fields import FieldSpec
@@ -47,6 +48,7 @@ class Inputs:
             backgrounds of a cycle; empty for a model whose cycles have no filter.
         condition_only: Channels that inform the analysis and are not analysed.
         notes: What it cannot do, one sentence each.
+        step: Length of its steps (days), which `ages` count.
     """
 
     channels: tuple[FieldSpec, ...]
@@ -58,6 +60,7 @@ class Inputs:
     filter_observes: tuple[str, ...] = ()
     condition_only: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    step: float = 1.0
 
     def __str__(self) -> str:
         rows, columns = self.grid.shape
@@ -74,7 +77,13 @@ class Inputs:
             f"grid         {rows} x {columns}, latitude {float(latitude[0]):.2f} to "
             f"{float(latitude[-1]):.2f}, longitude {float(longitude[0]):.2f} to "
             f"{float(longitude[-1]):.2f}",
-            f"background   none, or a state {', '.join(map(str, self.ages))} days old"
+            *(
+                []
+                if self.step == 1
+                else [f"time         {clock_of_steps(self.step)} UTC of each day"]
+            ),
+            f"background   none, or a state {', '.join(map(str, self.ages))} "
+            f"{'days' if self.step == 1 else f'steps of {describe_step(self.step)}'} old"
             + ("" if self.trained_age is None else f" (networks: {self.trained_age})"),
             *cycles,
             f"imagery      {self.imagery}",
@@ -87,15 +96,19 @@ class Inputs:
         return "\n".join([*lines, *(f"note         {note}" for note in self.notes)])
 
 
-def as_day(time: Any) -> int:
-    """Return the UTC day of a time, as days since 1970-01-01.
+def as_day(time: Any, step: float = 1.0) -> float:
+    """Return the UTC day of a time, or the time of a step, as days since 1970-01-01.
 
     Args:
         time: A date, an instant, or either of them as ISO text; an instant without a time zone is
             in UTC.
+        step: Length of the steps of the model (days).
+
+    Returns:
+        A whole number, as `int`, for steps of a day.
 
     Raises:
-        UserError: It is not a time, or too far away.
+        UserError: It is not a time, too far away, or not the time of a step of less than a day.
     """
     value = time
     if isinstance(value, np.ndarray | xr.DataArray) and value.ndim == 0:
@@ -117,7 +130,15 @@ def as_day(time: Any) -> int:
         raise UserError(f"time: found {found}, expected a day such as '2020-01-15'") from error
     if not _FIRST <= day <= _LAST:
         raise UserError(f"time: found {day}, expected a day from {_FIRST} to {_LAST}")
-    return day_number(day)
+    if step == 1:
+        return day_number(day)
+    number = float(days_since_epoch(stamp.to_datetime64()))
+    if beginning_of_step(number, step) != number:
+        raise UserError(
+            f"time: found {stamp:%Y-%m-%dT%H:%M}, expected {clock_of_steps(step)} UTC, the steps "
+            f"of the model, such as '{day}T06:00'"
+        )
+    return number
 
 
 def as_list(observations: Any) -> list[Reports]:

@@ -74,7 +74,7 @@ class Carrier(Protocol):
             KeyError, ValueError: It is not a state of such a cycle.
         """
 
-    def case(self, day: int, reports: list[Reports]) -> tuple[Batch, int | None]:
+    def case(self, day: float, reports: list[Reports]) -> tuple[Batch, int | None]:
         """Return the case of a day with its background, and the background's age.
 
         Args:
@@ -102,17 +102,20 @@ def write_state(state: SavedState, folder: Path, settings: CycleSettings) -> Non
         write_weights({"slams": record, "state_dict": tensors}, temporary)
 
 
-def read_state(carrier: Carrier, folder: Path, settings: CycleSettings, first: int) -> int:
+def read_state(
+    carrier: Carrier, folder: Path, settings: CycleSettings, first: float, step: float = 1.0
+) -> int:
     """Restore the state of an interrupted cycle, if there is one.
 
     Args:
         carrier: What is restored.
         folder: Directory of the cycle.
         settings: What it must be continued with.
-        first: First day of the cycle.
+        first: First day of the cycle, or the time of its first step.
+        step: Length of a step (days).
 
     Returns:
-        The number of days that are done.
+        The number of days, or steps, that are done.
 
     Raises:
         UserError: The state is damaged, or that of another cycle.
@@ -140,7 +143,7 @@ def read_state(carrier: Carrier, folder: Path, settings: CycleSettings, first: i
         carrier.restore(SavedState(day, tensors))
     except (KeyError, ValueError) as error:
         raise _damaged(path, error) from error
-    return round(day) - first + 1
+    return round((day - first) / step) + 1
 
 
 def _damaged(path: Path, error: Exception) -> UserError:

@@ -72,4 +72,5 @@ def _write_maps(
         for name, fields in (("truth", truth), ("reconstruction", decoded)):
             state = normaliser.to_physical(normaliser.denormalise(fields, case.climatology))
             one = Ensemble(name, state[:, None], case.time, datamodule.channels, datamodule.grid)
-            write_zarr(state_dataset(one, day_methods=methods), store, group=name)
+            dataset = state_dataset(one, day_methods=methods, step=datamodule.store.step)
+            write_zarr(dataset, store, group=name)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slams.calendar.days import day_number
+from slams.calendar.steps import steps_per_day
 from slams.config.schema import Config
 from slams.config.splits import Piece, split_pieces
 from slams.observations.station_list import read_station_list
@@ -30,7 +31,7 @@ class StoreShape:
     """Shape of a training store.
 
     Attributes:
-        steps: Days.
+        steps: Days, or their steps.
         channels: Channels that are read.
         rows: Latitudes.
         columns: Longitudes.
@@ -71,7 +72,7 @@ def store_shape(config: Config) -> StoreShape | None:
         return None
     days = [first_and_last(split_pieces(data.splits, name)) for name in ("train", "test")]
     ends = [day for pair in days for day in pair]
-    steps = max(ends) - min(ends) + 1 if ends else 0
+    steps = (max(ends) - min(ends) + 1) * steps_per_day(data.step_days) if ends else 0
     return StoreShape(steps, len(data.channels), int(rows), int(columns))
 
 

@@ -7,9 +7,9 @@ any names of dimensions, also one alone (a list of pixels). A table has the colu
 is that of two-dimensional coordinates in the CF conventions (https://cfconventions.org, 5.2).
 
 Pixels are averaged in the cells of `cell` degrees, or in the footprints of the model's grid, to
-superobservations of each UTC day, with their number and mean time. Left out and counted: pixels
-without a position or time, values out of range, errors that are none. Refused: an image on a
-regular grid, accumulated units, no pixel on the days of the store.
+superobservations of each UTC day or step, with their number and mean time. Left out and counted:
+pixels without a position or time, values out of range, errors that are none. Refused: an image on
+a regular grid, accumulated units, no pixel on the days of the store.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ def open_pixels(
     first: np.datetime64,
     last: np.datetime64,
     key: str,
+    step: float = 1.0,
+    instant: bool = False,
 ) -> PixelCells:
     """Read pixels, file by file, and sum them in cells.
 
@@ -52,6 +54,8 @@ def open_pixels(
         first: First day.
         last: Last day, inclusive.
         key: Dotted key of the source in the recipe, for messages.
+        step: Length (days) of the steps of the store.
+        instant: Whether the store holds instants of the channel.
 
     Raises:
         UserError: A file is missing or has another layout, too many pixels cannot be used, or
@@ -61,7 +65,7 @@ def open_pixels(
     where = f"imagery {source.path}"
     config = SourceConfig(kind="cf", path=source.path)
     record = Record(Accounting(where, f"{key}.left_out", source.left_out, "pixels"))
-    cells = PixelCells(cells_of_pixels(satellite, grid), channel, satellite, record)
+    cells = PixelCells(cells_of_pixels(satellite, grid), channel, satellite, record, step, instant)
     bounds = [float(x) for x in days_since_epoch(np.array([first, last], "datetime64[ns]"))]
     outside = 0
     for file in find_files(config, "files of pixels (NetCDF, CSV or Parquet)", key):

@@ -17,6 +17,7 @@ from data_modules.store.periods import find_days
 from data_modules.store.training_store import TrainingStore
 from slams.benchmarks.state.recipe import StateBenchConfig, day_pieces
 from slams.calendar.days import day_number, day_of
+from slams.calendar.steps import describe_step
 from slams.errors import UserError
 
 __all__ = ["SampleDays", "choose_days"]
@@ -58,6 +59,11 @@ def choose_days(store: TrainingStore, config: StateBenchConfig) -> SampleDays:
         UserError: A choice has no sample in the store, a piece has days that the store reserves
             for the test, or the store's statistics come from days of the validation.
     """
+    if store.step != 1:
+        raise UserError(
+            f"key 'store': training store {store.path} has steps of {describe_step(store.step)}, "
+            f"expected days"
+        )
     _refuse_overlap(
         store, "validation", config.validation, "statistics_days", "takes its statistics from"
     )

@@ -11,13 +11,14 @@ from __future__ import annotations
 import dataclasses
 from itertools import islice
 
+from slams.calendar.steps import steps_per_day, whole_days
 from slams.config.checks.days import check_days
 from slams.config.checks.observations import check_observations
 from slams.config.checks.paths import check_paths
 from slams.config.checks.rules import check_that
 from slams.config.checks.sources import check_sources
 from slams.config.checks.sweep import check_sweep_size
-from slams.config.schema import BackgroundConfig, Config
+from slams.config.schema import Config
 from slams.config.splits import check_splits, check_test_days, split_pieces
 from slams.errors import UserError, nearest
 from slams.plugins.keys import check_keys
@@ -35,6 +36,8 @@ _SPLITS = {
     "limit": ("test",),
     "report": ("test",),
 }
+# Verbs whose steps are days: the learned filter, and the cycle of a model of the atmosphere.
+_OF_DAYS = ("train filter", "filter", "limit")
 # Lags that a message lists at most: a window may be given more days than there are.
 _MOST_LISTED = 10
 
@@ -51,7 +54,8 @@ def check(config: Config) -> None:
     _check_condition_only(config)
     _check_kept(config)
     check_sources(config.data)
-    check_splits(config.data.splits, config.data.days, _days_before(config.background))
+    data = config.data
+    check_splits(data.splits, whole_days(data.days, data.step_days), _days_before(config))
     check_days(config)
     _check_background(config)
     check_observations(config)
@@ -75,6 +79,9 @@ def require(config: Config, verb: str) -> None:
     """
     if verb == "simulate":
         return
+    if verb in _OF_DAYS:
+        why = f"24h: `slams {verb}` goes from day to day, and is not made for shorter steps"
+        check_that(config.data.step == "24h", config, "data.step", why)
     splits = config.data.splits
     if not config.data.channels:
         raise UserError(
@@ -96,7 +103,7 @@ def require(config: Config, verb: str) -> None:
         _check_splits_of_methods(config)
     if verb in ("assimilate", "limit"):
         reserved = split_pieces(splits, "reserved")
-        check_test_days(splits, reserved, "data.splits.reserved", _days_before(config.background))
+        check_test_days(splits, reserved, "data.splits.reserved", _days_before(config))
     if verb in ("assimilate", "report"):
         levels = _levels_shown(config.data.analysed)
         if levels and config.report.level not in levels:
@@ -175,11 +182,13 @@ def _check_background(config: Config) -> None:
     check_that(given, config, "background.path", "the background's store")
 
 
-def _days_before(background: BackgroundConfig) -> int:
+def _days_before(config: Config) -> int:
     """Return how many days before a window its background is made from."""
+    background, step = config.background, config.data.step_days
     if background.kind != "damped_persistence" and background.recentre_days == 0:
         return 0
-    return background.lag + max(background.recentre_days, 1) - 1
+    recentred = background.recentre_days * steps_per_day(step)
+    return whole_days(background.lag + max(recentred, 1) - 1, step)
 
 
 def _not_fitted(needed: range, fitted: list[int]) -> str:
@@ -221,6 +230,11 @@ def _check_methods(config: Config) -> None:
             raise UserError(
                 f"key 'assimilation.methods': {name!r} keeps its members from day to day, "
                 f"expected assimilation.cycle_days of more than 0"
+            )
+        if spec.cycled and config.data.step != "24h":
+            raise UserError(
+                f"key 'assimilation.methods': {name!r} forecasts its members from day to day, "
+                f"expected data.step to be 24h, found {config.data.step}"
             )
         of_background = first_guess is not None and first_guess.knows is not Knows.NOTHING
         if of_background and config.background.kind == "climatology":

@@ -271,9 +271,9 @@ class AssimilationConfig:
     bootstrap_block: int = key(3, at_least(1))
     # Resamples of the block bootstrap; more of them make the ends of the intervals less random.
     bootstrap_samples: int = key(1000, at_least(1))
-    # Consecutive days over which each method is cycled: its analysis of a day gives its background
-    # of the next, by persistence or, where the method has one, by a forecast of its own; 0 for
-    # separate test dates.
+    # Consecutive days over which each method is cycled: its analysis of a day, or of a step of
+    # `data.step`, gives its background of the next, by persistence or, where the method has one,
+    # by a forecast of its own; 0 for separate test dates.
     cycle_days: int = key(0, at_least(0))
     # First days of independent cycles, each of `cycle_days` days in a piece of the test split, as
     # ISO dates; empty for one cycle from the first test day.

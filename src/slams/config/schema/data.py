@@ -6,6 +6,7 @@ import math
 import re
 from dataclasses import dataclass, field
 
+from slams.calendar.steps import STEPS, step_days, whole_days
 from slams.config.memory import MEMORY
 from slams.config.paths import PATH, REPLACED, WRITTEN_PATH
 from slams.config.splits import DAYS
@@ -86,8 +87,9 @@ class SourceConfig:
     path: str = key("sample", PATH)
     # Files that follow one another in time, instead of `path` (NetCDF, GRIB).
     files: list[str] = key([], each(PATH))
-    # Daily value of a source with several instants per day: the `instant` at 00 UTC, or their
-    # `mean`. Accumulations and mean fluxes are combined to whole UTC days in either case.
+    # Value of a step (`data.step`) of a source with several instants in it: the `instant` at its
+    # beginning (00 UTC for a day), or their `mean`. Accumulations and mean fluxes are combined to
+    # whole steps in either case.
     daily: str = key("instant", one_of("instant", "mean"))
     # How a file of kind `cf` holds variables and dimensions, where it does not say so itself.
     variables: list[SourceVariableConfig] = key([], distinct("variable"))
@@ -164,6 +166,11 @@ class DataConfig:
 
     # Path of the training store (Zarr v3), written by `slams prepare`.
     store: str = key("stores/demo.zarr", WRITTEN_PATH, REPLACED)
+    # Step of the store's time axis: the UTC day (`24h`), `12h` or `6h` from 00 UTC on. An instant
+    # is that at the time of its step; a mean or a total covers the step that begins then.
+    # `data.window`, `data.trajectory`, `data.lags`, `background.lag`, `score.lags` and
+    # `observations.days` count steps; splits, gaps and cycles are in days.
+    step: str = key("24h", one_of(*STEPS))
     source: SourceConfig = field(default_factory=SourceConfig)
     # Several sources instead of `data.source`, each with its keys, joined on their days. The grid
     # of the store is the one that the first names; each is regridded to it by its own `regrid`.
@@ -183,15 +190,15 @@ class DataConfig:
     harmonics: int = key(3, at_least(0))
     # Floor of the standard deviation at a grid point, as a share of its channel's.
     sd_floor: float = key(0.3, NOT_NEGATIVE)
-    # Lags (days) for which damped persistence is fitted in the training period.
+    # Lags (steps) for which damped persistence is fitted in the training period.
     lags: list[int] = key([1, 2, 3, 4], each(at_least(1)), DISTINCT)
     # Store whose climatology, standard deviations and persistence are used instead of its own
     # ("" for its own): a store of few days cannot have statistics.
     statistics_from: str = key("", PATH)
-    # Days in a window.
+    # Steps in a window: days for `data.step: 24h`.
     window: int = key(1, at_least(1))
-    # Days that are analysed at once, composed from windows of `window` days, an odd number; 0
-    # takes the window. Networks are trained on windows cut out of this many days.
+    # Steps that are analysed at once, composed from windows of `window` steps, an odd number; 0
+    # takes the window. Networks are trained on windows cut out of this many steps.
     trajectory: int = key(0, at_least(0))
     # Cases (windows) per batch.
     batch_size: int = key(16, at_least(1))
@@ -225,5 +232,15 @@ class DataConfig:
 
     @property
     def days(self) -> int:
-        """Return the days that are analysed at once."""
+        """Return the steps that are analysed at once: days, unless `step` is shorter."""
         return self.trajectory or self.window
+
+    @property
+    def step_days(self) -> float:
+        """Return the length of a step in days."""
+        return step_days(self.step)
+
+    @property
+    def window_days(self) -> int:
+        """Return the fewest days that hold a window."""
+        return whole_days(self.window, self.step_days)

@@ -108,7 +108,7 @@ class ScoreConfig:
     ensemble: int = key(1, at_least(1))
     # Probability that the background is hidden in a training sample.
     condition_dropout: float = key(0.4, PROBABILITY)
-    # Ages (days) of further backgrounds that the denoiser is trained with in addition to
+    # Ages (steps) of further backgrounds that the denoiser is trained with in addition to
     # `background.lag`; the age is an input. This gives more pairs of states where training days
     # are few; the denoiser is validated and used with `background.lag` alone.
     lags: list[int] = key([], DISTINCT, each(at_least(1)))

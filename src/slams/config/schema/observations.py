@@ -233,7 +233,8 @@ class ObservationsConfig:
     # Further instruments, each with an observation operator of its choice; `use` names those that
     # observe.
     instruments: list[InstrumentConfig] = key([], distinct("name"))
-    # Days of the window (0 the first) on which anything is observed; empty for all of them.
+    # Steps of the window (0 the first; days by default) on which anything is observed; empty for
+    # all of them.
     days: list[int] = key([], DISTINCT)
     # Reject observations further than this many standard deviations from the background.
     gross_error: float = key(5.0, POSITIVE)
@@ -246,7 +247,8 @@ class BackgroundConfig:
 
     # `damped_persistence` or `climatology` or `file`.
     kind: str = key("damped_persistence", one_of("damped_persistence", "climatology", "file"))
-    # Days between the state that persists and the first day of the window.
+    # Steps (`data.step`, days by default) between the state that persists and the first of the
+    # window.
     lag: int = key(2, at_least(1))
     # Training store that holds background states (kind `file`); `{lag}` stands for the lag, where
     # there is a store for each.
