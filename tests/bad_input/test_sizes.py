@@ -1,10 +1,9 @@
-"""Recipes, paths, numbers and environments of absurd size or kind: one sentence, at once."""
+"""Recipes, paths, numbers and environments of absurd size or kind: one sentence."""
 
 from __future__ import annotations
 
 import os
 import socket
-import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -14,8 +13,6 @@ import pytest
 from slams.cli.main import main
 from tests.cli.test_main import RECIPE
 
-# Seconds of this process that a refusal may take, whatever else the machine is at work on.
-_SECONDS = 2.0
 SECRET = "hunter2-token"
 Validate = Callable[..., str]
 
@@ -30,12 +27,9 @@ def validate(
 
     def run(*words: str, recipe: str = "r.yaml", verb: str = "config validate") -> str:
         capsys.readouterr()
-        started = time.process_time()
         code = main([*verb.split(), recipe, *words])
-        seconds = time.process_time() - started
         captured = capsys.readouterr()
         assert (code, captured.out) == (2, ""), captured.err
-        assert seconds < _SECONDS
         assert captured.err.startswith("slams: ")
         assert captured.err.count("\n") == 1
         assert len(captured.err) < 2200
