@@ -85,7 +85,7 @@ def stated_error(
     return None
 
 
-def covered_times(dataset: xr.Dataset, stamps: np.ndarray, reading: Reading) -> np.ndarray:
+def covered_times(dataset: xr.Dataset, stamps: np.ndarray) -> tuple[np.ndarray, str]:
     """Return the middle of the interval that each value covers, or its stamp without bounds.
 
     A daily mean may be stamped at the end of its day, which is the beginning of the next.
@@ -93,27 +93,22 @@ def covered_times(dataset: xr.Dataset, stamps: np.ndarray, reading: Reading) -> 
     Args:
         dataset: The dataset, with decoded times, in the order of the file.
         stamps: `(N,)` its time stamps, days since 1970-01-01 00 UTC.
-        reading: What is requested; a value that moves to another day is recorded.
 
     Returns:
-        `(N,)` days since 1970-01-01 00 UTC.
+        `(N,)` days since 1970-01-01 00 UTC, and a note on values that move to another day, or "".
     """
     times = _on_the_hour(stamps)
     time = dataset["time"]
     bounds = dataset.get(time.attrs.get("bounds") or time.encoding.get("bounds") or "")
     if bounds is None or bounds.shape != (len(stamps), 2) or bounds.dtype.kind != "M":
-        return times
+        return times, ""
     edges = days_since_epoch(bounds.values.astype("datetime64[ns]"))
     if not (edges[:, 1] > edges[:, 0]).all():  # NaT is not
-        return times
+        return times, ""
     middle = _on_the_hour(edges.mean(axis=1))
     moved = int((np.floor(middle) != np.floor(times)).sum())
-    if moved:
-        reading.repairs.append(
-            f"time: {moved} values belong to the day of the middle of {bounds.name}, not of their "
-            f"stamp"
-        )
-    return middle
+    note = f"{moved} values belong to the day of the middle of {bounds.name}, not of their stamp"
+    return middle, f"time: {note}" if moved else ""
 
 
 def _on_the_hour(times: np.ndarray) -> np.ndarray:

@@ -142,7 +142,9 @@ def open_regular(
     if "time" in array.coords:
         stamps, order = decode_days(array.to_dataset(), reading)
         back = np.argsort(order)
-        time = covered_times(dataset, stamps[back], reading)[order]
+        covered, note = covered_times(dataset, stamps[back])
+        time = covered[order]
+        reading.repairs.extend([note] if note else [])
     elif array.sizes["time"] > 1:
         raise reading.fault("found several steps without times, expected dates")
     rows, columns, spacing = regular_axes(array, reading)

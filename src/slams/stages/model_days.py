@@ -8,6 +8,7 @@ from datetime import date
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 from data_modules.given.found import OUTSIDE, Given
 from data_modules.given.names import input_name
@@ -15,6 +16,7 @@ from data_modules.given.observations import observe
 from data_modules.given.reports import days_of_table
 from data_modules.multimodal import MultimodalDataModule
 from data_modules.preparation.in_situ.steps import DAYS, Steps
+from data_modules.sources.imagery.layout import covered_times
 from slams.calendar.days import day_of, days_since_epoch, iso_date, time_stamps
 from slams.calendar.steps import step_of_value
 from slams.config.schema import ObservationsConfig
@@ -137,9 +139,9 @@ def _days(given: Reports, where: str, steps: Steps, imagery: str) -> np.ndarray 
         times = np.array([np.datetime64(t.isoformat()) for t in times])
     if not np.issubdtype(times.dtype, np.datetime64) or np.isnat(times).any():
         return None
-    if steps.length == 1:
-        return times.astype("datetime64[D]").astype(np.int64)
-    return step_of_value(days_since_epoch(times), steps.length, imagery in steps.instants)
+    own = given if isinstance(given, xr.Dataset) else given.to_dataset(name="image")
+    covered, _ = covered_times(own, days_since_epoch(times.astype("datetime64[ns]")))
+    return step_of_value(covered, steps.length, imagery in steps.instants)
 
 
 def _part(given: Reports, days: np.ndarray, day: float) -> Reports:
