@@ -30,7 +30,7 @@ def linear_run() -> xr.Dataset:
         {
             "temperature": (("time", "level", *dims[1:]), 250 + plane[:, None] + height),
             "2m_temperature": (dims, 280 + plane),
-            "total_precipitation_24hr": (dims, 2 + day + 0 * plane),
+            "total_precipitation_24hr": (dims, 2 + day + 0.01 * (plane - day)),
             "outgoing_longwave_radiation": (dims, 200 + plane),
         },
         coords={
@@ -83,7 +83,7 @@ def test_fields_have_their_days_units_and_rows(store: TrainingStore) -> None:
         ("temperature@700", 250 + 20 * np.log(1.4) + plane),
         ("temperature@50", 250 + 20 * np.log(0.1) + plane),
         ("2m_temperature", 280 + plane),
-        ("total_precipitation_24hr", 2 + day + 0 * plane),
+        ("total_precipitation_24hr", 2 + day + 0.001 * latitude),
         ("outgoing_longwave_radiation", 200 + plane),
     ):
         found = values[name][:, 2:-2]
@@ -103,7 +103,7 @@ def test_reports_have_their_days_units_and_places(store: TrainingStore) -> None:
     assert 0.8 < np.isfinite(values).mean() < 0.97  # some are missing, some have a flag
     inside = np.abs(latitude) < 67.5
     day = np.arange(DAYS)[:, None]
-    expected = 280 + day + 0.1 * latitude - 0.0065 * above, np.log1p(2 + day + 0 * latitude)
+    expected = 280 + day + 0.1 * latitude - 0.0065 * above, np.log1p(2 + day + 0.001 * latitude)
     for number, (wanted, rounding) in enumerate(zip(expected, (0.06, 0.02), strict=True)):
         found = values[:, inside, number]
         known = np.isfinite(found)
