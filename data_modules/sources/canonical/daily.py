@@ -22,6 +22,7 @@ import numpy as np
 import xarray as xr
 
 from data_modules.sources.canonical.layouts import VariableLayout
+from data_modules.sources.canonical.precision import full_hours
 from data_modules.sources.canonical.reading import Reading
 from slams.calendar.days import days_since_epoch, iso_date
 from slams.calendar.steps import beginning_of_step, clock_of_steps, describe_step, steps_per_day
@@ -93,7 +94,7 @@ def decode_days(dataset: xr.Dataset, reading: Reading) -> tuple[np.ndarray, np.n
         raise reading.fault("time could not be decoded into dates; a value is missing")
     if len(times) == 0:
         raise reading.fault("found no dates")
-    days = days_since_epoch(times)
+    days = full_hours(days_since_epoch(times), dataset["time"], reading)
     order = np.argsort(days, kind="stable")
     twice = np.flatnonzero(np.diff(days[order]) == 0)
     if len(twice):
