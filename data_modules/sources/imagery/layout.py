@@ -18,6 +18,8 @@ __all__ = ["covered_times", "plain_image", "regular_axes", "stated_error"]
 _DIMENSIONS = ("time", "latitude", "longitude")
 # Tolerance for the spacing of longitudes, as a share of it.
 _REGULAR = 0.01
+# Degrees by which rows and columns differ; coordinates may have a noise of 1e-6.
+_DISTINCT = 1e-5
 _SITE = "a site belongs into a table of reports"
 # Tolerance around a full hour (hours): 9 seconds, for times with a rounding error.
 _NEAR = 0.0025
@@ -138,10 +140,12 @@ def regular_axes(
             raise reading.fault(f"found {len(values)} values of {name}, expected two or more")
     rows = np.argsort(-latitude, kind="stable")
     latitude = latitude[rows]
-    if np.abs(latitude).max() > 90 + 1e-6 or (np.diff(latitude) > -1e-6).any():
+    if np.abs(latitude).max() > 90 + 1e-6 or (np.diff(latitude) > -_DISTINCT).any():
         raise reading.fault("expected distinct latitudes within [-90, 90]")
     east = np.mod(longitude, 360.0)
     columns = np.argsort(east, kind="stable")
+    if np.diff(np.sort(longitude)).min() < _DISTINCT:
+        raise reading.fault("longitudes occur more than once, expected distinct ones")
     gaps = np.diff(east[columns])
     columns = columns[np.concatenate([[True], gaps > 1e-6])]  # the meridians 0 and 360 are one
     east = east[columns]

@@ -20,7 +20,8 @@ from data_modules.sources.canonical.reading import Reading
 from data_modules.sources.imagery.images import ImageDays, Record, averaged
 from data_modules.sources.imagery.regular import find_image, other_units
 from data_modules.sources.readers.names import name_axes, state_units
-from data_modules.sources.stations.reports.columns import numbers, utc_times
+from data_modules.sources.stations.reports.accounting import Accounting
+from data_modules.sources.stations.reports.columns import no_numbers, numbers, utc_times
 from data_modules.sources.stations.reports.ranges import RANGES
 from data_modules.tables.columns import position_rules, refuse_missing
 from slams.calendar.days import days_since_epoch
@@ -118,7 +119,9 @@ def swath_pixels(
     )
 
 
-def table_pixels(table: pd.DataFrame, channel: FieldSpec, where: str) -> pd.DataFrame:
+def table_pixels(
+    table: pd.DataFrame, channel: FieldSpec, where: str, left_out: Accounting
+) -> pd.DataFrame:
     """Return the pixels of a table, times and numbers of any type.
 
     Args:
@@ -126,6 +129,7 @@ def table_pixels(table: pd.DataFrame, channel: FieldSpec, where: str) -> pd.Data
             and `variable`, by which rows are chosen.
         channel: The channel that they show.
         where: Name of the table, for messages.
+        left_out: Account of pixels whose value or error is no number.
 
     Raises:
         UserError: A column is missing.
@@ -135,6 +139,13 @@ def table_pixels(table: pd.DataFrame, channel: FieldSpec, where: str) -> pd.Data
         names = table["variable"].astype(str)
         shown = {name: find_variable(name) == channel.variable for name in names.unique()}
         table = table[names.map(shown).to_numpy(dtype=bool)]
+    for name in {"value", "error"} & set(table):
+        table = left_out.keep(
+            table,
+            ~no_numbers(table[name]),
+            f"{name} no number",
+            lambda row, name=name: f"pixel {row.name} has {name} {row[name]!r}",
+        )
     found = {"time": utc_times(table["time"])}
     return pd.DataFrame(found | {n: numbers(table[n]) for n in _COLUMNS[1:] if n in table})
 

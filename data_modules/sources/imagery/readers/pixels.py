@@ -71,7 +71,8 @@ def open_pixels(
     for file in find_files(config, "files of pixels (NetCDF, CSV or Parquet)", key):
         reading = Reading(config, (channel,), key, label=f"imagery {file}")
         if is_table(file):
-            pixels = table_pixels(open_table(file, f"{key}.path"), channel, f"imagery {file}")
+            table = open_table(file, f"{key}.path")
+            pixels = table_pixels(table, channel, f"imagery {file}", record.left_out)
         else:
             dataset = open_netcdf([file], key, reading.repairs)
             if not is_swath(dataset):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-__all__ = ["numbers", "utc_times", "without_codes"]
+__all__ = ["no_numbers", "numbers", "utc_times", "without_codes"]
 
 # Codes of missing values in files of NOAA; no value of any variable is one of them.
 _CODES = (-9999.0, -9999.9, -99999.0, -8888.0)
@@ -39,6 +39,16 @@ def numbers(column: pd.Series) -> pd.Series:
         column = column.astype("string").str.strip()
     found = without_codes(pd.to_numeric(column, errors="coerce").astype("float64"))
     return found.mask(found.abs().gt(_LARGEST))
+
+
+def no_numbers(column: pd.Series) -> pd.Series:
+    """Return which cells are no number, or an infinite one, `(n,)` bool; empty ones are not."""
+    if pd.api.types.is_numeric_dtype(column):
+        return np.isinf(column.astype("float64"))
+    text = column.astype("string").str.strip()
+    found = pd.to_numeric(text, errors="coerce").astype("float64")
+    unread = found.isna() & text.notna() & ~text.str.lower().isin(("", "nan"))
+    return (unread | np.isinf(found)).astype(bool)
 
 
 def without_codes(column: pd.Series) -> pd.Series:

@@ -264,6 +264,15 @@ def test_a_grid_with_dimensions_of_other_names_is_no_swath(tmp_path):
         opened(tmp_path / "olr.nc", kind="pixels")
 
 
+@pytest.mark.parametrize("off", [0.0, 1e-6])
+def test_a_longitude_that_occurs_twice_is_refused(tmp_path, off):
+    """Only 0 and 360 are one meridian; of two columns at 85 no one knows which is right."""
+    longitude = small()["lon"].values.copy()
+    longitude[18] = longitude[0] + off
+    with pytest.raises(UserError, match="longitudes occur more than once"):
+        opened(written(tmp_path / "olr.nc", small().assign_coords(lon=longitude)))
+
+
 def test_a_stamp_that_is_rounded_to_before_midnight_is_of_the_day(tmp_path):
     dataset = small()
     dataset = dataset.assign_coords(time=dataset["time"] - np.timedelta64(2, "s"))

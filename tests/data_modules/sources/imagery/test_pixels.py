@@ -134,6 +134,17 @@ def test_what_cannot_be_used_is_counted_and_refused_above_a_share(tmp_path):
         opened(tmp_path / "pixels.csv", left_out=0.02)
 
 
+def test_a_text_that_is_no_number_is_counted(tmp_path):
+    """It is neither a missing value nor, as an error, one that the recipe states."""
+    pixels = table(value=[240.0] * 50, error=[2.0] * 50).astype(object)
+    pixels.loc[3, "value"], pixels.loc[4, "value"], pixels.loc[5, "error"] = "é", "", "1e999"
+    found = opened(csv(tmp_path, pixels))
+    counts = {one.why: one.number for one in found.record.left_out.records}
+    assert counts == {"value no number": 1, "error no number": 1}
+    assert found.record.used == 47
+    assert "pixel 3 has value 'é'" in {one.example for one in found.record.left_out.records}
+
+
 def test_a_damaged_file_is_left_out_and_does_not_refuse_the_others(tmp_path):
     table(value=[900.0] * 2).to_parquet(tmp_path / "a.parquet")
     table(value=[240.0] * 98).to_parquet(tmp_path / "b.parquet")
