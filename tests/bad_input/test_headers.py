@@ -10,6 +10,7 @@ import os
 import pytest
 
 from tests.faults.headers import READERS, run_case
+from tests.faults.image_headers import IMAGES
 from tests.faults.station_headers import ARCHIVES
 
 # A failure names the seed and the case: `python -m tests.faults.headers --seed S --only N`.
@@ -40,7 +41,7 @@ def test_five_hundred_headers(tmp_path):
         folder = tmp_path / str(number)
         folder.mkdir()
         ends.append(run_case(_SEED, number, folder))
-    assert {text.split(":")[0] for text in ends} == {*READERS, *ARCHIVES}
+    assert {text.split(":")[0] for text in ends} == {*READERS, *ARCHIVES, *IMAGES}
     assert sum(text.endswith(": read") for text in ends) > 150
     assert sum(": refused: " in text for text in ends) > 100
     assert sum(": not written " in text for text in ends) < 25

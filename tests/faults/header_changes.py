@@ -186,7 +186,8 @@ def _noise(a: Archive, r: np.random.Generator) -> None:
         noise = r.uniform(-1e-6, 1e-6, a.first.sizes[name])
 
         def change(part: xr.Dataset, name=name, kind=kind, noise=noise) -> xr.Dataset:
-            values = np.clip(part[name].values + noise, -180, 360).astype(kind)
+            exact = part[name].values
+            values = np.clip(exact + noise, -180, max(360, exact.max())).astype(kind)
             return part.assign_coords({name: (name, values, part[name].attrs)})
 
         a.each(change)

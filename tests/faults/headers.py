@@ -5,7 +5,8 @@
 Each case takes a small archive of a known layout, changes how its files describe what is in them
 (1 to 3 changes of `header_changes`), and opens it. The outcome must be the values of the unchanged
 archive, at the same days and places, or one sentence (`UserError`). Other values, days or places,
-and any other exception, fail. Every third case is one of stations (`station_headers`).
+and any other exception, fail. Every third case is one of stations (`station_headers`), every
+sixth one of imagery (`image_headers`).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from data_modules.sources.canonical.form import level_dimension
 from slams.config.schema import SourceConfig
 from slams.fields import FieldSpec
 from tests.data_modules import public_layouts
-from tests.faults import station_headers
+from tests.faults import image_headers, station_headers
 from tests.faults.header_changes import CHANGES, HARMLESS, Archive
 from tests.faults.judging import Failure, judged
 from tests.synthetic import nature_run
@@ -133,6 +134,8 @@ def run_case(seed: int, number: int, folder: Path) -> str:
     draw = np.random.default_rng((seed, number))
     if number % 3 == 2:
         return station_headers.run_case(draw, folder)
+    if number % 6 == 1:
+        return image_headers.run_case(draw, folder)
     kind = list(READERS)[int(draw.integers(len(READERS)))]
     archive, truth = _clean(kind)
     archive = Archive(dict(archive.parts), {})

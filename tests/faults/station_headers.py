@@ -27,6 +27,7 @@ from tests.data_modules.sources.stations.readers import (
     test_arm_column,
     test_ghcn_daily,
     test_ghcnh,
+    test_isd,
     test_reports,
 )
 from tests.faults.header_changes import CHANGES, Archive
@@ -61,6 +62,7 @@ def _csv(table: pd.DataFrame, separator: str = ",") -> str:
 # Archives by reader: name of the file, its text or table, variables.
 ARCHIVES = {
     "isd": ("11035099999.csv", _isd, _BOTH),
+    "isd_lite": ("110350-99999-2020", lambda: "\n".join(test_isd.LITE) + "\n", _BOTH),
     "ghcn_daily": ("2020.csv", lambda: "\n".join(test_ghcn_daily.ROWS) + "\n", _BOTH),
     "igra2": ("AUM00011035-data.txt", _igra, ("temperature",)),
     "ghcnh": ("GHCNh_USW00094728_2020.psv", lambda: _csv(test_ghcnh.rows(), "|"), _BOTH),
@@ -233,16 +235,17 @@ def _table_changes(
 
 
 def _reports(kind: str, path: Path, variables: tuple[str, ...]) -> StationReports:
-    listed, first, last = "", _FIRST, _LAST
-    if kind == "ghcn_daily":
-        with tempfile.NamedTemporaryFile(suffix=".txt") as file:
-            archives.ghcn_stations(Path(file.name), test_ghcn_daily.STATIONS)
-            config = StationSourceConfig(kind, str(path), file.name, left_out=0.5)
-            return STATION_SOURCES.get(kind, "").read(config, variables, first, last, "key")
+    first, last = _FIRST, _LAST
     if kind == "arm_column":
         first, last = test_arm_column.FIRST, test_arm_column.LAST
-    config = StationSourceConfig(kind, str(path), listed, left_out=0.5)
-    return STATION_SOURCES.get(kind, "").read(config, variables, first, last, "key")
+    with tempfile.NamedTemporaryFile(suffix=".txt") as file:
+        listed = file.name if kind in ("ghcn_daily", "isd_lite") else ""
+        if kind == "ghcn_daily":
+            archives.ghcn_stations(Path(listed), test_ghcn_daily.STATIONS)
+        elif kind == "isd_lite":
+            archives.write_lines(Path(listed), test_isd.HISTORY)
+        config = StationSourceConfig(kind, str(path), listed, left_out=0.5)
+        return STATION_SOURCES.get(kind, "").read(config, variables, first, last, "key")
 
 
 @cache
