@@ -35,7 +35,7 @@ import pyarrow.parquet
 
 from data_modules.containers.unpacking import open_bytes
 from data_modules.sources.files.opening import refused
-from data_modules.sources.stations.reports.columns import numbers, utc_times
+from data_modules.sources.stations.reports.columns import no_numbers, numbers, utc_times
 from data_modules.sources.stations.reports.request import ReportRequest, open_text
 from data_modules.sources.stations.reports.station_list import countries
 from data_modules.sources.stations.reports.table import StationReports
@@ -166,6 +166,12 @@ def _open(file: Path, columns: Sequence[str], key: str) -> pd.DataFrame:
 
 def _table(rows: pd.DataFrame, column: str, request: ReportRequest) -> pd.DataFrame:
     """Convert one column of values to the long table, with the rank of each report."""
+    rows = request.left_out.keep(
+        rows,
+        ~no_numbers(rows[column]),
+        "value no number",
+        lambda row: f"{row['station_id']} of {row['time']} has {column} {row[column]!r}",
+    )
     value = numbers(rows[column])
     rows, value = rows[value.notna()], value[value.notna()]
     measured, quality, kind, source = (_code(rows, column + code) for code in _CODES)

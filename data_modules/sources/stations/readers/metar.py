@@ -21,7 +21,8 @@ import pandas as pd
 import pyarrow.parquet
 
 from data_modules.sources.files.opening import refused
-from data_modules.sources.stations.reports.columns import numbers, utc_times
+from data_modules.sources.stations.reports.accounting import Accounting
+from data_modules.sources.stations.reports.columns import no_numbers, numbers, utc_times
 from data_modules.sources.stations.reports.request import ReportRequest
 from data_modules.sources.stations.reports.table import StationReports
 from slams.errors import UserError
@@ -59,7 +60,7 @@ def read_metar(request: ReportRequest) -> StationReports:
             f"observations.stations.variables"
         )
     parts = [_read(file, columns) for file in request.files(".parquet")]
-    rows = _normalised(pd.concat(parts, ignore_index=True), columns)
+    rows = _normalised(pd.concat(parts, ignore_index=True), columns, request.left_out)
     rows = request.left_out.keep(
         rows,
         rows["timeObs"].notna(),
@@ -83,11 +84,20 @@ def read_metar(request: ReportRequest) -> StationReports:
     )
 
 
-def _normalised(rows: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """Convert times and numbers, and add the name of the station and the minute of the report."""
+def _normalised(rows: pd.DataFrame, columns: Sequence[str], left_out: Accounting) -> pd.DataFrame:
+    """Convert times and numbers, and add the name of the station and the minute of the report.
+
+    Values that are no numbers are missing, and counted.
+    """
     for name in ("timeObs", "timeReceived"):
         if name in rows:
             rows[name] = utc_times(rows[name])
+    for name in columns:
+        unread = no_numbers(rows[name])
+        if unread.any():
+            row = rows[unread].iloc[0]
+            example = f"{row['stationName']} at {row['timeObs']} has {name} {row[name]!r}"
+            left_out.add("value no number", int(unread.sum()), example)
     for name in ("latitude", "longitude", "elevation", *columns):
         rows[name] = numbers(rows[name])
     return rows.assign(

@@ -169,6 +169,15 @@ def test_missing_numbers_and_elevations(found):
     assert reports.table["elevation"].isna().all()
 
 
+def test_a_value_that_is_no_number_is_counted(tmp_path):
+    given = rows(40).astype({"temperature": object})
+    given.loc[2, "temperature"], given.loc[3, "temperature"] = "1,5", ""
+    reports = read(write(tmp_path / "GHCNh_USW00094728_2020.psv", given))
+    assert len(reports.table) == 38
+    assert [(one.why, one.number) for one in reports.left_out] == [("value no number", 1)]
+    assert "has temperature '1,5'" in reports.left_out[0].example
+
+
 def test_one_bad_row_or_station_is_left_out(tmp_path):
     for number in range(30):
         name = f"USW000{number:05d}"

@@ -151,6 +151,16 @@ def test_codes_of_missing_values_are_missing(tmp_path):
     assert reports.table["elevation"].isna().all()
 
 
+def test_a_value_that_is_no_number_is_counted(tmp_path):
+    rows = pd.concat([metar_rows(stationName=f"K{n:03d}") for n in range(5)], ignore_index=True)
+    rows["temperature"] = rows["temperature"].astype(str)
+    rows.loc[3, "temperature"], rows.loc[4, "temperature"] = "2,5", "nan"
+    reports = read(tmp_path, rows, ("2m_temperature",))
+    assert len(reports.table) == 38
+    assert [(one.why, one.number) for one in reports.left_out] == [("value no number", 1)]
+    assert "has temperature '2,5'" in reports.left_out[0].example
+
+
 def test_a_report_without_a_time_is_left_out(tmp_path):
     rows = pd.concat([metar_rows(stationName=f"K{n:03d}") for n in range(5)], ignore_index=True)
     rows["timeObs"] = rows["timeObs"].where(rows.index != 3)
