@@ -26,6 +26,7 @@ import numpy as np
 import torch
 
 from data_modules.preparation.blocks import channel_units
+from data_modules.preparation.harmonic_fit import fitted_harmonics
 from data_modules.store.periods import find_days, runs_of
 from data_modules.store.training_store import Statistics, TrainingStore
 from slams.calendar.steps import steps_per_day
@@ -39,8 +40,6 @@ Sums = list[np.ndarray]
 # Runs a task on every block of training days `[first, stop)`; yields the sums in order of time.
 Run = Callable[[Callable[[int, int], Sums]], Iterable[Sums]]
 
-# Condition number above which the days do not determine the harmonics.
-_WORST_CONDITION = 1e8
 # Size of the float64 working copy of some points (bytes): small enough for a core's cache.
 _WORKING_COPY = 2**20
 
@@ -207,7 +206,7 @@ def statistics(days: TrainingDays, run: Run, floor: float, weights: np.ndarray) 
     climatology, gram = _total(run(days.moments))
     for channel in range(len(channels)):
         known = gram[:, days.gaps.index(channel)] if channel in days.gaps else None
-        climatology[:, channel] = _coefficients(
+        climatology[:, channel] = fitted_harmonics(
             days.basis, known, climatology[:, channel], days.harmonics
         )
     anomalies = partial(days.anomalies, climatology)
@@ -242,51 +241,6 @@ def _total(blocks: Iterable[Sums]) -> Sums:
         for all_days, own in zip(total, sums, strict=True):
             all_days += own
     return total
-
-
-def _coefficients(
-    basis: np.ndarray, known: np.ndarray | None, moment: np.ndarray, harmonics: int
-) -> np.ndarray:
-    """Solve for the climatology `(K, P)`; points without enough days have the mean of the others.
-
-    Args:
-        basis: `(N, K)` harmonics of all days.
-        known: Upper triangle of `sum B B^T` over the known days `(K (K + 1) / 2, P)`; `None` where
-            every day is known.
-        moment: `(K, P)` sums of `B x`.
-        harmonics: Number of annual harmonics, for the message.
-
-    Raises:
-        UserError: The training days do not determine the harmonics.
-    """
-    size, points = moment.shape
-    gram = (basis.T @ basis)[None]
-    if known is not None:
-        gram = np.empty((points, size, size))
-        row, column = np.triu_indices(size)
-        gram[:, row, column] = gram[:, column, row] = known.T
-    own = 2 * harmonics + 1
-    # Known days of each step of the day, by the square of its constant.
-    days = gram[:, range(0, size, own), range(0, size, own)].sum(axis=1)
-    if not days.any():
-        raise UserError("data.splits.train: the training days have no value at all")
-    usable = np.linalg.cond(gram / np.maximum(days, 1.0)[:, None, None]) < _WORST_CONDITION
-    if not usable.any():
-        raise UserError(
-            f"data.harmonics: {harmonics} annual harmonics cannot be fitted to "
-            f"{int(days.max())} training days{_of_each(size // own)}; lower data.harmonics, "
-            f"lengthen data.splits.train "
-            f"or set data.statistics_from to another store"
-        )
-    safe = np.where(usable[:, None, None], gram, np.eye(size))
-    solution = np.linalg.solve(safe, moment.T[:, :, None])[:, :, 0].T
-    if not usable.all():
-        solution[:, ~usable] = solution[:, usable].mean(axis=1, keepdims=True)
-    return solution
-
-
-def _of_each(per_day: int) -> str:
-    return f" and steps, for each of {per_day} steps of the day" if per_day > 1 else ""
 
 
 def _standard_deviation(
