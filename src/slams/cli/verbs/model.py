@@ -116,7 +116,11 @@ def info(arguments: argparse.Namespace, places: list[Path]) -> None:
     "analyse a day from a background and observations in files",
     order=67,
     options={
-        "--time": {"metavar": "DAY", "required": True, "help": "the UTC day, such as 2020-01-15"},
+        "--time": {
+            "metavar": "DAY",
+            "required": True,
+            "help": "the UTC day, such as 2020-01-15, or the time of a step, 2020-01-15T06:00",
+        },
         "--background": {
             "metavar": "FILE",
             "help": "an earlier state (.nc, .zarr); the climatology without it",
@@ -124,7 +128,8 @@ def info(arguments: argparse.Namespace, places: list[Path]) -> None:
         "--background-age": {
             "type": int,
             "metavar": "DAYS",
-            "help": "age of the background (default: --time minus its own time)",
+            "help": "age of the background in days, or in steps of the model (default: --time "
+            "minus its own time)",
         },
         "--missing": {
             "metavar": "WHAT",
@@ -149,7 +154,7 @@ def info(arguments: argparse.Namespace, places: list[Path]) -> None:
     takes="nothing",
 )
 def analyse(arguments: argparse.Namespace, places: list[Path]) -> None:
-    """Analyse one UTC day with a trained model, and write members, mean and spread (CF-1.11).
+    """Analyse a UTC day, or step, with a trained model; write members, mean and spread (CF-1.11).
 
     Inputs are checked as `slams prepare` checks them. Printed are, for each kind of observation,
     how many were given, used and rejected and why, and the departures O-B and O-A.
@@ -187,7 +192,7 @@ def analyse(arguments: argparse.Namespace, places: list[Path]) -> None:
     "analyse consecutive days, each from what the days before have left",
     order=68,
     options={
-        "--start": {"metavar": "DAY", "required": True, "help": "the first UTC day"},
+        "--start": {"metavar": "DAY", "required": True, "help": "the first UTC day, or step"},
         "--days": {"type": int, "metavar": "N", "required": True, "help": "number of days"},
         "--output": {
             "metavar": "DIR",
