@@ -24,6 +24,7 @@ from data_modules.preparation.existing import check_replaceable, keep, old_path,
 from data_modules.preparation.extension import check_extension
 from data_modules.preparation.gaps import missing_days
 from data_modules.preparation.imagery import describe_imagery
+from data_modules.preparation.in_situ.survey import describe_stations
 from data_modules.preparation.job import Job
 from data_modules.preparation.memory_budget import (
     Budget,
@@ -80,7 +81,9 @@ def describe(data: DataConfig, observations: ObservationsConfig) -> str:
     work = plan(data)
     lines = [work.describe(), *survey(work.parts, work.step)]
     lines += [_budget(data, work).text, report_memory(observations)]
-    satellite = observations.satellite
+    stations, satellite = observations.stations, observations.satellite
+    if "stations" in observations.use and stations.source.kind:
+        lines.append(describe_stations(stations, work.time))
     if "satellite" in observations.use and satellite.source.kind:
         lines.append(describe_imagery(satellite, work.grid, work.time, work.steps))
     return "\n".join(line for line in lines if line)
