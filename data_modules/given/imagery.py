@@ -23,7 +23,6 @@ import xarray as xr
 from data_modules.given.found import NOT_A_CHANNEL, OUTSIDE, Given
 from data_modules.observing.images import ImageObserver
 from data_modules.observing.observers import SatelliteObserver
-from data_modules.preparation.in_situ.steps import DAYS, Steps
 from data_modules.preparation.regridding import AreaSums, known_mean
 from data_modules.sources.canonical.reading import Reading
 from data_modules.sources.imagery.images import ImageDays, Record, in_channel_units
@@ -41,6 +40,7 @@ from data_modules.sources.imagery.regular import (
     other_units,
 )
 from data_modules.sources.stations.reports.accounting import Accounting
+from data_modules.store.steps import DAYS, Steps
 from slams.calendar.days import iso_date
 from slams.calendar.steps import step_of_value
 from slams.config.schema import SatelliteConfig, SourceConfig

@@ -13,7 +13,7 @@ from data_modules.given.found import Given
 from data_modules.given.imagery import observe_image
 from data_modules.given.names import input_name
 from data_modules.given.stations import observe_reports
-from data_modules.preparation.in_situ.steps import DAYS, Steps
+from data_modules.store.steps import DAYS, Steps
 from slams.calendar.days import iso_date
 from slams.calendar.steps import beginning_of_step
 from slams.config.schema import SatelliteConfig, StationsConfig

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from data_modules.preparation.in_situ.steps import DAYS, Steps
+from data_modules.preparation.in_situ.steps import step_of_reports
 from data_modules.sources.stations.reports.accounting import Accounting
 from data_modules.sources.stations.reports.table import StationReports, checked_table
 from data_modules.sources.stations.reports.user_table import (
@@ -16,6 +16,7 @@ from data_modules.sources.stations.reports.user_table import (
     REQUIRED,
     with_index,
 )
+from data_modules.store.steps import DAYS, Steps
 from data_modules.tables.columns import check_rows, refuse_missing, times_and_numbers
 from slams.errors import UserError
 from slams.variables import find_variable
@@ -49,7 +50,7 @@ def days_of_table(table: pd.DataFrame, where: str, steps: Steps = DAYS) -> np.nd
         read["variable"] = (
             table["variable"].astype(str).map(lambda name: find_variable(name) or "")
         )
-    return steps.of_reports(read).to_numpy()
+    return step_of_reports(read, steps).to_numpy()
 
 
 def join_tables(parts: Sequence[StationReports], where: str) -> StationReports:

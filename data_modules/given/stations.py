@@ -16,9 +16,10 @@ from data_modules.observing.observers import StationObserver, with_errors
 from data_modules.preparation.in_situ.checked import DailyReports, daily_reports
 from data_modules.preparation.in_situ.daily import daily_values, near_levels
 from data_modules.preparation.in_situ.network import StationDays, station_network
-from data_modules.preparation.in_situ.steps import DAYS, Steps
+from data_modules.preparation.in_situ.steps import step_of_reports
 from data_modules.sources.stations.reports.table import StationReports
 from data_modules.sources.stations.reports.user_table import read_table
+from data_modules.store.steps import DAYS, Steps
 from slams.calendar.days import days_since_epoch, iso_date
 from slams.config.schema import StationsConfig, StationSourceConfig, StationVariableConfig
 from slams.errors import UserError
@@ -71,7 +72,7 @@ def observe_reports(
         for name, own in counts.items()
         if NOT_A_CHANNEL in own
     ]
-    today = (steps.of_reports(table) == day).to_numpy()
+    today = (step_of_reports(table, steps) == day).to_numpy()
     section = _section(stations, [channels[i] for i in np.unique(channel[today & (channel >= 0)])])
     observations: tuple[Observations, ...] = ()
     if section.variables:
@@ -103,7 +104,7 @@ def observe_reports(
 
 def _refuse_other_days(table: pd.DataFrame, day: float, where: str, steps: Steps) -> None:
     """Refuse a table without a report of the day, or step."""
-    days = steps.of_reports(table)
+    days = step_of_reports(table, steps)
     if (days == day).any():
         return
     first, last = iso_date(days.min()), iso_date(days.max())
@@ -143,7 +144,7 @@ def _first_counts(
     steps: Steps,
 ) -> dict[str, dict[str, int]]:
     """Count the reports by name of observations: given, of other days, and of no channel."""
-    today = (steps.of_reports(table) == day).to_numpy()
+    today = (step_of_reports(table, steps) == day).to_numpy()
     counts: dict[str, dict[str, int]] = {}
     for index in np.unique(channel):
         mine = channel == index
@@ -207,7 +208,7 @@ def _count_reports(
     steps: Steps,
 ) -> None:
     """Count the reports of the day that were rejected, are too few, or were averaged."""
-    table = found.table[steps.of_reports(found.table) == day]
+    table = found.table[step_of_reports(found.table, steps) == day]
     channel = _channels_of(table, channels)
     names = [spec.name for spec in channels]
     for number, spec in enumerate(_observed(section)):

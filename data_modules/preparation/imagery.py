@@ -8,11 +8,11 @@ import numpy as np
 import zarr
 
 from data_modules.observing.images import ERRORS, create_images
-from data_modules.preparation.in_situ.steps import DAYS, Steps
 from data_modules.preparation.job import Job
 from data_modules.preparation.plan import Plan
 from data_modules.sources.imagery import open_imagery
 from data_modules.sources.imagery.images import Imagery, in_channel_units
+from data_modules.store.steps import DAYS, Steps
 from slams.calendar.days import iso_date
 from slams.config.schema import SatelliteConfig
 from slams.errors import UserError

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from data_modules.preparation.gaps import describe_gaps
-from data_modules.preparation.in_situ.steps import Steps
 from data_modules.preparation.merging import Part, open_parts
 from data_modules.preparation.seasons import check_seasons
 from data_modules.store.periods import Period, split_periods
+from data_modules.store.steps import Steps
 from data_modules.store.training_store import TrainingStore, iso_date
 from slams.calendar.steps import describe_step
 from slams.cf.days import instant_variables

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from data_modules.preparation.in_situ.steps import DAYS, Steps
+from data_modules.store.steps import DAYS, Steps
 from slams.calendar.days import day_number, day_of
 from slams.errors import UserError
 from slams.stages.model_days import daily_observations

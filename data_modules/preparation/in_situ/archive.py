@@ -10,9 +10,9 @@ from torch import Tensor
 
 from data_modules.preparation.in_situ.checked import DailyReports, daily_reports
 from data_modules.preparation.in_situ.network import StationDays, station_network
-from data_modules.preparation.in_situ.steps import DAYS, Steps
 from data_modules.sources.stations import open_station_parts
 from data_modules.sources.stations.reports.accounting import LeftOut, merge_left_out
+from data_modules.store.steps import DAYS, Steps
 from slams.config.schema import StationsConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec

@@ -11,8 +11,9 @@ import pandas as pd
 from data_modules.preparation.in_situ.daily import daily_values
 from data_modules.preparation.in_situ.positions import split_moved
 from data_modules.preparation.in_situ.quality import check_reports
-from data_modules.preparation.in_situ.steps import DAYS, Steps, step_values
+from data_modules.preparation.in_situ.steps import step_values
 from data_modules.sources.stations.reports.table import StationReports
+from data_modules.store.steps import DAYS, Steps
 from slams.config.schema import StationSourceConfig
 from slams.fields import FieldSpec
 

@@ -14,9 +14,7 @@ The time of each value, its mean distance from the time of the step in hours, is
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -27,51 +25,31 @@ from data_modules.preparation.in_situ.daily import (
     near_level,
     profile_value,
 )
-from slams.calendar.steps import beginning_of_step, nearest_step, step_of_store
-from slams.cf.days import instant_variables
+from data_modules.store.steps import Steps
+from slams.calendar.steps import beginning_of_step, nearest_step
 from slams.config.schema import StationSourceConfig
 from slams.fields import FieldSpec
 
-__all__ = ["DAYS", "Steps", "step_values"]
+__all__ = ["step_of_reports", "step_values"]
 
 # Tolerance for rounding in the fraction of a step.
 _SLACK = 1e-9
 _COLUMNS = ["station_id", "day", "value", "hours_after"]
 
 
-@dataclass(frozen=True)
-class Steps:
-    """The steps of a store, and the variables of which it holds instants.
+def step_of_reports(table: pd.DataFrame, steps: Steps) -> pd.Series:
+    """Return the time of the step that each report belongs to, days since 1970-01-01.
 
-    Attributes:
-        length: Length of a step (days).
-        instants: Names of variables; of others it holds means and totals over a step.
+    Args:
+        table: Columns variable, time and hours of a long table.
+        steps: The steps.
     """
-
-    length: float = 1.0
-    instants: frozenset[str] = frozenset()
-
-    @classmethod
-    def of(cls, attributes: Mapping[str, Any]) -> Steps:
-        """Return the steps of a training store from its attributes."""
-        return cls(step_of_store(attributes), instant_variables(attributes))
-
-    def of_reports(self, table: pd.DataFrame) -> pd.Series:
-        """Return the time of the step that each report belongs to, days since 1970-01-01.
-
-        Args:
-            table: Columns variable, time and hours of a long table.
-        """
-        middle = middles(table)
-        if self.length == 1:
-            return np.floor(middle).astype(np.int64)
-        instant = table["variable"].isin(self.instants)
-        begins = beginning_of_step(middle, self.length)
-        return begins.where(~instant, nearest_step(middle, self.length))
-
-
-# Whole days: everything that is reported on a day is averaged or summed.
-DAYS = Steps()
+    middle = middles(table)
+    if steps.length == 1:
+        return np.floor(middle).astype(np.int64)
+    instant = table["variable"].isin(steps.instants)
+    begins = beginning_of_step(middle, steps.length)
+    return begins.where(~instant, nearest_step(middle, steps.length))
 
 
 def step_values(
@@ -94,7 +72,7 @@ def step_values(
         and the number of steps with too few reports, by channel.
     """
     good = table[table["accepted"]]
-    good = good.assign(middle=middles(good), day=steps.of_reports(good).astype(np.float64))
+    good = good.assign(middle=middles(good), day=step_of_reports(good, steps).astype(np.float64))
     parts, short = [], {}
     for index, spec in enumerate(channels):
         rows = good[(good["variable"] == spec.variable) & (good["hours"] <= 24 * steps.length)]

@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 
 from data_modules.preparation.gaps import describe_gaps
-from data_modules.preparation.in_situ.steps import DAYS
+from data_modules.preparation.in_situ.steps import step_of_reports
 from data_modules.sources.stations import open_station_parts
 from data_modules.sources.stations.reports.accounting import (
     LeftOut,
     describe_left_out,
     merge_left_out,
 )
+from data_modules.store.steps import DAYS
 from slams.calendar.days import iso_date
 from slams.config.schema import StationsConfig
 from slams.fields import FieldSpec
@@ -48,7 +49,7 @@ class _Seen:
             self.total += float(good["value"].sum())
             self.low = min(self.low, float(good["value"].min()))
             self.high = max(self.high, float(good["value"].max()))
-            self.days |= set(DAYS.of_reports(good).tolist())
+            self.days |= set(step_of_reports(good, DAYS).tolist())
 
 
 def describe_stations(stations: StationsConfig, time: np.ndarray) -> str:

@@ -16,7 +16,7 @@ import filelock
 import torch
 import xarray as xr
 
-from data_modules.preparation.in_situ.steps import Steps
+from data_modules.store.steps import Steps
 from slams.assimilators.cycle import Cycle
 from slams.calendar.days import iso_date, time_stamps
 from slams.calendar.steps import steps_per_day

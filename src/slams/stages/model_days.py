@@ -15,8 +15,8 @@ from data_modules.given.names import input_name
 from data_modules.given.observations import observe
 from data_modules.given.reports import days_of_table
 from data_modules.multimodal import MultimodalDataModule
-from data_modules.preparation.in_situ.steps import DAYS, Steps
 from data_modules.sources.imagery.layout import covered_times
+from data_modules.store.steps import DAYS, Steps
 from slams.calendar.days import day_of, days_since_epoch, iso_date, time_stamps
 from slams.calendar.steps import step_of_value
 from slams.config.schema import ObservationsConfig

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data_modules.preparation.in_situ.steps import DAYS, Steps, step_values
+from data_modules.preparation.in_situ.steps import step_of_reports, step_values
+from data_modules.store.steps import DAYS, Steps
 from slams.config.schema import StationSourceConfig
 from slams.fields import FieldSpec
 
@@ -96,9 +97,17 @@ def test_the_nearest_sounding_is_interpolated():
 
 def test_steps_of_reports():
     reports = table("2m_temperature", REPORTS)
-    assert (DAYS.of_reports(reports) == DAY).all()
-    assert (INSTANTS.of_reports(reports) - DAY).tolist()[:7] == [0, 0, 0.25, 0.25, 0.5, 0.5, 1.0]
-    assert (MEANS.of_reports(reports) - DAY).tolist()[:7] == [0, 0, 0, 0.25, 0.25, 0.5, 0.75]
+    assert (step_of_reports(reports, DAYS) == DAY).all()
+    assert (step_of_reports(reports, INSTANTS) - DAY).tolist()[:7] == [
+        0,
+        0,
+        0.25,
+        0.25,
+        0.5,
+        0.5,
+        1.0,
+    ]
+    assert (step_of_reports(reports, MEANS) - DAY).tolist()[:7] == [0, 0, 0, 0.25, 0.25, 0.5, 0.75]
 
 
 def test_the_steps_of_a_store_by_its_notes():
