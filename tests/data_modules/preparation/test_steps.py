@@ -12,6 +12,7 @@ import torch
 import xarray as xr
 
 from data_modules.multimodal import MultimodalDataModule
+from data_modules.preparation.plan import plan
 from data_modules.preparation.prepare import describe, prepare
 from data_modules.store.identity import store_recipe
 from data_modules.store.manifest import verify
@@ -115,6 +116,14 @@ def test_windows_and_backgrounds_are_of_steps(made: Config, store: TrainingStore
     assert len(data.archive().time) == 35 * 4 - 1
 
 
+def test_a_window_is_of_consecutive_steps(made: Config, store: TrainingStore) -> None:
+    data = module(made, window=4)
+    window = data.dataset("validation").read([0])
+    np.testing.assert_array_equal(window.time[0] - window.time[0, 0], [0, 0.25, 0.5, 0.75])
+    first = int(data.splits["validation"][0])
+    np.testing.assert_array_equal(window.fields[0], store.read(slice(first, first + 4)))
+
+
 def test_no_window_of_steps_crosses_a_split(made: Config) -> None:
     data = module(made, window=4)
     assert len(data.splits["validation"]) == 6 * 4 - 3
@@ -132,6 +141,23 @@ def test_recentring_takes_the_steps_of_its_days(made: Config) -> None:
 def test_a_store_of_another_step_is_refused(made: Config) -> None:
     with pytest.raises(UserError, match=r"data\.step: found 12h, but training store .* of 6h"):
         module(made, step="12h")
+
+
+def test_statistics_and_backgrounds_of_another_step_are_refused(
+    made: Config, tmp_path: Path
+) -> None:
+    daily = replace(
+        made.data,
+        step="24h",
+        store=str(tmp_path / "days.zarr"),
+        source=replace(made.data.source, daily="mean"),
+    )
+    with pytest.raises(UserError, match=r"data\.statistics_from: .* has steps of 6h, .* of 24h"):
+        plan(replace(daily, statistics_from=made.data.store))
+    prepare(daily, ObservationsConfig(use=[]), 0)
+    days = BackgroundConfig(kind="file", path=daily.store)
+    with pytest.raises(UserError, match=r"background\.path: .* has steps of 24h, .* of 6h"):
+        MultimodalDataModule(made.data, ObservationsConfig(use=[]), days, 0)
 
 
 def test_sources_of_days_are_refused(made: Config, tiny_source: Path, tmp_path: Path) -> None:
